@@ -1,0 +1,42 @@
+# clearice: make help lists what there is.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+CORES ?= $(shell nproc 2>/dev/null || echo 2)
+SNAKEMAKE := $(BIN)/snakemake --workflow-profile workflow/profiles/default
+
+.PHONY: help setup demo test lint format clean
+.DEFAULT_GOAL := help
+
+help:  ## list these commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+
+setup: $(READY)  ## make .venv with the pinned packages
+
+$(READY): constraints.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "clearice needs Python 3.11 or newer; try make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	touch $@
+
+demo: $(READY)  ## run the whole workflow on the simulated micrographs of config.yaml
+	$(SNAKEMAKE) --cores $(CORES) all
+	@$(BIN)/python workflow/scripts/report.py --summary results
+
+test: $(READY)  ## run every test that CI runs
+	$(BIN)/python -m pytest -n $(CORES) --dist worksteal
+
+lint: $(READY)  ## check style (ruff, snakefmt) and rules (snakemake --lint)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check --compact-diff Snakefile workflow/rules
+	$(BIN)/snakemake --lint
+
+format: $(READY)  ## format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile workflow/rules
+
+clean:  ## remove results and caches, keep .venv
+	rm -rf results .snakemake .pytest_cache .ruff_cache .hypothesis

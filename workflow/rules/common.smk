@@ -1,0 +1,114 @@
+"""The checked configuration, and the input functions of the rules.
+
+READS   config.yaml, workflow/schemas/config.schema.yaml, the list of micrographs
+WRITES  nothing
+"""
+
+import csv
+import os
+import sys
+from pathlib import Path
+
+SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
+sys.path.insert(0, str(SCRIPTS))
+
+from clearice.config import complete_config
+from clearice.errors import InputError
+from clearice.pairs import find_micrographs
+
+try:
+    config.update(complete_config(config, SCRIPTS.parent / "schemas" / "config.schema.yaml"))
+    MICROGRAPHS = find_micrographs(config)  # name -> MicrographFiles(name, input, target, truth)
+except InputError as error:
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(1)
+
+ARCHITECTURES = sorted(
+    {config["reference"]["architecture"]}
+    | ({config["denoised"]["architecture"]} if config["denoised"]["enabled"] else set())
+)
+IMPLEMENTATIONS = sorted(config["parity"]["implementations"])
+
+
+wildcard_constraints:
+    micrograph="[^/]+",
+    split="train|test",
+    architecture="[^/]+",
+    implementation="[^/]+",
+
+
+def library(*modules):
+    """Return the paths of library modules, so that an edit reruns what depends on them."""
+    return [os.path.relpath(SCRIPTS / "clearice" / f"{module}.py") for module in modules]
+
+
+def existing_files(micrograph, *roles):
+    """Return the files of those roles (input, target, truth) that the micrograph has."""
+    found = {role: getattr(MICROGRAPHS[micrograph], role) for role in roles}
+    return {role: path for role, path in found.items() if path is not None}
+
+
+def shard_inputs(wildcards):
+    """Return what a shard is cut from: the micrograph, and its other half if that is the target."""
+    roles = ("input", "target") if config["patches"]["target"] == "halves" else ("input",)
+    return existing_files(wildcards.micrograph, *roles)
+
+
+def denoise_inputs(wildcards):
+    """Return the micrograph to denoise, and what the result is judged against."""
+    files = existing_files(wildcards.micrograph, "input", "target", "truth")
+    return {"micrograph": files.pop("input"), **files}
+
+
+def shards(suffix, micrographs=MICROGRAPHS):
+    """Return the shard files with that suffix."""
+    return [f"results/shards/{micrograph}.{suffix}" for micrograph in micrographs]
+
+
+def shard_records(wildcards):
+    """Return the records of all shards, rejected ones too."""
+    return shards("json")
+
+
+def accepted_micrographs(split=None):
+    """Return the names of micrographs that were not rejected, known once they are listed."""
+    with open(checkpoints.list_micrographs.get().output.table, newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    return [r["micrograph"] for r in rows if r["status"] == "ok" and split in (None, r["split"])]
+
+
+def split_shards(wildcards):
+    """Return the shards of one split."""
+    names = accepted_micrographs(wildcards.split)
+    return {
+        "records": shards("json", names),
+        "input_bins": shards("input.bin", names),
+        "target_bins": shards("target.bin", names),
+    }
+
+
+def dataset_binaries(wildcards):
+    """Return the files that hold the patches."""
+    if config["dataset"]["concatenate"]:
+        return [f"results/dataset/{s}_{h}.bin" for s in ("train", "test") for h in ("input", "target")]
+    names = accepted_micrographs()
+    return shards("input.bin", names) + shards("target.bin", names)
+
+
+def denoised(suffix):
+    """Return one file an accepted micrograph, or none where denoising is off."""
+    names = accepted_micrographs() if config["denoised"]["enabled"] else []
+    return [f"results/denoised/{name}.{suffix}" for name in names]
+
+
+def report_inputs(wildcards):
+    """Return what the report is made of."""
+    return {
+        "micrographs": "results/dataset/micrographs.tsv",
+        "manifest": "results/dataset/manifest.json",
+        "histories": [f"results/model/{a}/history.tsv" for a in ARCHITECTURES],
+        "trainings": [f"results/model/{a}/training.json" for a in ARCHITECTURES],
+        "verdicts": [f"results/parity/{i}/verdict.json" for i in IMPLEMENTATIONS],
+        "denoised": denoised("json"),
+        "denoised_micrographs": denoised("mrc"),
+    }

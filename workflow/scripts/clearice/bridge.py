@@ -1,0 +1,65 @@
+"""The bridge between a Snakemake job and a plain function of keywords.
+
+A script ends in `run_job(function, snakemake)` when Snakemake runs it and in
+`run_command(main)` when a person does; nothing touches `snakemake` at import time.
+"""
+
+import contextlib
+import signal
+import sys
+
+from clearice.errors import InputError
+
+
+def job_arguments(snakemake):
+    """Return the keywords of a job: its named inputs, outputs and params, as plain values.
+
+    `code` (the library modules that only trigger reruns) is left out; a list of one rule's
+    files stays a list of str.
+    """
+    arguments = {}
+    for group in (snakemake.input, snakemake.output, snakemake.params):
+        for name, value in group.items():
+            if name != "code":
+                arguments[name] = value if isinstance(value, dict | bool) else _plain(value)
+    return arguments
+
+
+def _plain(value):
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def run_job(function, snakemake):
+    """Call `function` with the job's keywords; its output and errors go to the job's log.
+
+    An InputError ends the job with its one line in the log and on standard error and exit
+    status 1; any other exception keeps its traceback, because it is our mistake. SIGTERM
+    (Slurm, Ctrl-C in Snakemake) unwinds the function as KeyboardInterrupt does.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    with contextlib.ExitStack() as stack:
+        if snakemake.log:
+            log = stack.enter_context(open(snakemake.log[0], "w", buffering=1))
+            stack.enter_context(contextlib.redirect_stdout(log))
+            stack.enter_context(contextlib.redirect_stderr(log))
+        try:
+            function(**job_arguments(snakemake))
+        except InputError as error:
+            print(f"error: {error}", file=sys.stderr)
+            print(f"{snakemake.rule}: {error}", file=sys.__stderr__)
+            sys.exit(1)
+
+
+def run_command(main):
+    """Call the command line `main`; an InputError becomes one line and exit status 1."""
+    try:
+        status = main()
+    except InputError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+    sys.exit(status)

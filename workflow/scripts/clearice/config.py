@@ -1,0 +1,117 @@
+"""config.yaml: checked against its schema, filled with defaults, one line for a mistake."""
+
+import copy
+import difflib
+
+import jsonschema
+import yaml
+
+from clearice.errors import InputError
+
+
+def complete_config(config, schema_path):
+    """Return `config` with every default of the schema filled in, or raise InputError.
+
+    The error names the key, what was expected and what was found, and for an unknown key the
+    nearest known one. Only the first mistake (in the order of the file) is reported.
+    """
+    with open(schema_path, encoding="utf-8") as file:
+        schema = yaml.safe_load(file)
+    validator = jsonschema.Draft202012Validator(schema)
+    for error in sorted(validator.iter_errors(config), key=lambda e: list(map(str, e.path))):
+        raise _one_line(error)
+    return _with_defaults(config, schema)
+
+
+def _with_defaults(value, schema):
+    """Fill absent keys; `null` sections count as absent."""
+    if not isinstance(value, dict):
+        return value
+    filled = dict(value)
+    for key, subschema in schema.get("properties", {}).items():
+        if key not in filled and "default" in subschema:
+            filled[key] = copy.deepcopy(subschema["default"])
+        elif key not in filled and subschema.get("type") == "object":
+            filled[key] = {}
+    every = schema.get("additionalProperties")
+    for key, item in filled.items():
+        subschema = schema.get("properties", {}).get(key, every)
+        if isinstance(subschema, dict):
+            filled[key] = _with_defaults(item, subschema)
+    return filled
+
+
+def _one_line(error):
+    """Turn a jsonschema error into our one line."""
+    key = ".".join(str(part) for part in error.absolute_path)
+    if error.validator == "additionalProperties":
+        known = list(error.schema.get("properties", {}))
+        unknown = next(k for k in error.instance if k not in known)
+        near = difflib.get_close_matches(str(unknown), known, n=1, cutoff=0.5)
+        dotted = f"{key}.{unknown}" if key else unknown
+        return InputError(
+            f"unknown key {dotted}",
+            file="config.yaml",
+            expected="one of " + ", ".join(known),
+            advice=f"did you mean {near[0]}?" if near else "remove it",
+        )
+    if error.validator == "required":
+        missing = next(k for k in error.validator_value if k not in error.instance)
+        return InputError(
+            f"key {key}.{missing} is missing",
+            file="config.yaml",
+            expected=_expectation(error.schema["properties"][missing]),
+        )
+    expected = _expectation(error.schema)
+    return InputError(
+        f"wrong value for {key}" if key else "wrong content",
+        file="config.yaml",
+        expected=expected,
+        found=_literal(error.instance),
+        advice=_hint(error.instance, error.schema),
+    )
+
+
+def _expectation(schema):
+    """Say in words what a schema allows."""
+    if "enum" in schema:
+        return " | ".join(str(choice) for choice in schema["enum"])
+    if "pattern" in schema:
+        return f"text like {schema['pattern']}"
+    types = schema.get("type", "a value")
+    words = " or ".join(
+        {"object": "a mapping of keys", "array": "a list"}.get(name, name)
+        for name in ([types] if isinstance(types, str) else types)
+    )
+    bounds = [
+        f"{sign} {schema[name]}"
+        for name, sign in (
+            ("minimum", ">="),
+            ("exclusiveMinimum", ">"),
+            ("maximum", "<="),
+            ("exclusiveMaximum", "<"),
+        )
+        if name in schema
+    ]
+    if "minItems" in schema:
+        bounds.append(f"of {schema['minItems']} values")
+    return " ".join([words, " and ".join(bounds)]).strip()
+
+
+def _literal(value):
+    text = "nothing" if value is None else repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _hint(value, schema):
+    """YAML 1.1 reads 1e-3 as text: say so where it happens."""
+    types = schema.get("type", ())
+    if isinstance(value, str) and ("number" in types or types == "number"):
+        try:
+            number = float(value)
+        except ValueError:
+            return None
+        return f"YAML reads this as text: write {number!r}, without quotes"
+    choices = [str(choice) for choice in schema.get("enum", ())]
+    near = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.6)
+    return f"did you mean {near[0]}?" if near else None

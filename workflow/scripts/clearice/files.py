@@ -1,0 +1,63 @@
+"""Files that are whole or absent: temporary name, fsync, rename; and their hashes."""
+
+import contextlib
+import json
+import os
+from pathlib import Path
+
+import xxhash
+
+_BLOCK_BYTES = 1 << 20
+
+
+@contextlib.contextmanager
+def atomic_path(path):
+    """Yield a temporary path beside `path`; on success fsync it and rename it to `path`.
+
+    On any exception the temporary file is removed and an older `path` stays as it was.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        sync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sync_folder(folder):
+    """Make a rename in `folder` survive a power cut (POSIX: fsync of the directory)."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_text(path, text):
+    """Write `text` (UTF-8) to `path` atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path, value):
+    """Write `value` as indented JSON, atomically; NaN is refused, since JSON has none."""
+    write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+def read_json(path):
+    """Return the JSON value in `path`."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def xxh3_of_file(path):
+    """Return the 16 hex digits of XXH3-64 over the bytes of `path`, read in blocks of 1 MiB."""
+    digest = xxhash.xxh3_64()
+    with open(path, "rb", buffering=0) as file:
+        while block := file.read(_BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
