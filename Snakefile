@@ -1,4 +1,8 @@
-"""clearice: micrographs -> shards -> dataset -> model -> reference -> parity -> denoised -> report."""
+"""clearice: micrographs -> shards -> dataset -> model -> reference -> parity -> denoised -> report.
+
+`snakemake --cores all` makes everything; `snakemake --cores all dataset` (or shards, model,
+reference, parity, denoised, report) stops there.
+"""
 
 from snakemake.utils import min_version
 
@@ -18,3 +22,11 @@ include: "workflow/rules/parity.smk"
 include: "workflow/rules/denoised.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/targets.smk"
+
+
+rule all:
+    """Make the report and everything in it, and fail if a required verdict failed."""
+    default_target: True
+    input:
+        "results/report/index.html",
+        "results/parity/summary.json",

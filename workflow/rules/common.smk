@@ -95,7 +95,7 @@ def dataset_binaries(wildcards):
     return shards("input.bin", names) + shards("target.bin", names)
 
 
-def denoised(suffix):
+def denoised_files(suffix):
     """Return one file an accepted micrograph, or none where denoising is off."""
     names = accepted_micrographs() if config["denoised"]["enabled"] else []
     return [f"results/denoised/{name}.{suffix}" for name in names]
@@ -109,6 +109,6 @@ def report_inputs(wildcards):
         "histories": [f"results/model/{a}/history.tsv" for a in ARCHITECTURES],
         "trainings": [f"results/model/{a}/training.json" for a in ARCHITECTURES],
         "verdicts": [f"results/parity/{i}/verdict.json" for i in IMPLEMENTATIONS],
-        "denoised": denoised("json"),
-        "denoised_micrographs": denoised("mrc"),
+        "denoised": denoised_files("json"),
+        "denoised_micrographs": denoised_files("mrc"),
     }

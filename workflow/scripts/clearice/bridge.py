@@ -7,6 +7,7 @@ A script ends in `run_job(function, snakemake)` when Snakemake runs it and in
 import contextlib
 import signal
 import sys
+import traceback
 
 from clearice.errors import InputError
 
@@ -52,6 +53,9 @@ def run_job(function, snakemake):
             print(f"error: {error}", file=sys.stderr)
             print(f"{snakemake.rule}: {error}", file=sys.__stderr__)
             sys.exit(1)
+        except Exception:
+            traceback.print_exc()
+            raise
 
 
 def run_command(main):

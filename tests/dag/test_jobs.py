@@ -1,0 +1,73 @@
+"""Which jobs Snakemake plans for which configuration (dry runs, nothing is executed)."""
+
+import pytest
+from conftest import planned_jobs, run_snakemake, write_config
+
+
+def test_a_fresh_run_plans_one_job_a_micrograph_and_one_of_the_rest(tmp_path, tiny_config):
+    write_config(tmp_path, tiny_config)
+    jobs = planned_jobs(tmp_path)
+    assert jobs["simulate_micrograph"] == 3
+    assert jobs["shard_micrograph"] == 3
+    assert jobs["train_denoiser"] == 1
+    assert jobs["export_reference"] == 1
+    assert jobs["run_implementation"] == jobs["compare_implementation"] == 1
+    assert jobs["report"] == 1
+
+
+@pytest.mark.parametrize(
+    ("target", "last", "absent"),
+    [
+        ("dataset", "write_manifest", "train_denoiser"),
+        ("model", "train_denoiser", "export_reference"),
+        ("parity", "compare_implementation", "report"),
+        ("report", "report", "require_parity"),
+    ],
+)
+def test_a_named_target_stops_there(tmp_path, tiny_config, target, last, absent):
+    write_config(tmp_path, tiny_config)
+    jobs = planned_jobs(tmp_path, target)
+    assert last in jobs
+    assert absent not in jobs
+
+
+def test_one_job_an_implementation(tmp_path, tiny_config):
+    command = {"command": "true"}
+    tiny_config["parity"] = {"implementations": {"a": command, "b": command, "c": command}}
+    write_config(tmp_path, tiny_config)
+    jobs = planned_jobs(tmp_path, "parity")
+    assert jobs["run_implementation"] == jobs["compare_implementation"] == 3
+
+
+def test_the_users_own_files_need_no_job_to_make_them(tmp_path, tiny_config):
+    for name in ("a_EVN.mrc", "a_ODD.mrc", "b_EVN.mrc", "b_ODD.mrc"):
+        (tmp_path / name).touch()
+    tiny_config["micrographs"] = {
+        "source": "files",
+        "files": "*.mrc",
+        "halves": {"input": "_EVN", "target": "_ODD"},
+    }
+    write_config(tmp_path, tiny_config)
+    jobs = planned_jobs(tmp_path)
+    assert jobs["shard_micrograph"] == 2
+    assert "simulate_micrograph" not in jobs
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"patchs": {"size_px": 64}}, "unknown key patchs"),
+        ({"patches": {"size_px": "64"}}, "found '64'"),
+        ({"split": {"test_fraction": 1.5}}, "found 1.5"),
+        ({"micrographs": {"source": "files"}}, "micrographs.files"),
+        ({"micrographs": {"source": "files", "files": "none/*.mrc"}}, "none/*.mrc"),
+    ],
+)
+def test_a_mistake_stops_before_any_job_with_one_line(tmp_path, change, words):
+    write_config(tmp_path, change)
+    process = run_snakemake(tmp_path, "--cores", "1", check=False)
+    assert process.returncode == 1
+    (line,) = [line for line in process.stdout.splitlines() if line.strip()]
+    assert line.startswith("error: ")
+    assert words in line
+    assert not (tmp_path / "results").exists()

@@ -1,0 +1,64 @@
+"""The bridge: keywords in, one line out."""
+
+from types import SimpleNamespace
+
+import pytest
+from clearice.bridge import job_arguments, run_command, run_job
+from clearice.errors import InputError
+
+
+def job(tmp_path, **params):
+    return SimpleNamespace(
+        rule="cut",
+        input={"micrograph": "a.mrc", "code": ["x.py"]},
+        output={"shard": "a.bin"},
+        params=params,
+        log=[str(tmp_path / "job.log")],
+    )
+
+
+def test_named_values_become_keywords_and_code_is_left_out(tmp_path):
+    arguments = job_arguments(job(tmp_path, settings={"a": 1}, size_px=64))
+    assert arguments == {
+        "micrograph": "a.mrc",
+        "shard": "a.bin",
+        "settings": {"a": 1},
+        "size_px": 64,
+    }
+
+
+def test_a_user_mistake_is_one_line_in_the_log_and_on_the_terminal(tmp_path, capfd):
+    def cut(**_):
+        print("working")
+        raise InputError("truncated", file="a.mrc", expected="10 bytes", found="3 bytes")
+
+    with pytest.raises(SystemExit) as caught:
+        run_job(cut, job(tmp_path))
+    assert caught.value.code == 1
+    line = "a.mrc: truncated: expected 10 bytes, found 3 bytes"
+    assert (tmp_path / "job.log").read_text() == f"working\nerror: {line}\n"
+    assert capfd.readouterr().err == f"cut: {line}\n"
+
+
+def test_our_own_mistake_keeps_its_traceback(tmp_path):
+    def cut(**_):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run_job(cut, job(tmp_path))
+    assert "ZeroDivisionError" in (tmp_path / "job.log").read_text()
+
+
+def test_a_command_exits_with_the_status_of_main():
+    with pytest.raises(SystemExit) as caught:
+        run_command(lambda: 2)
+    assert caught.value.code == 2
+
+
+def test_a_command_turns_a_user_mistake_into_one_line():
+    def main():
+        raise InputError("no such file", file="x.mrc")
+
+    with pytest.raises(SystemExit) as caught:
+        run_command(main)
+    assert caught.value.code == "error: x.mrc: no such file"

@@ -1,0 +1,42 @@
+"""Files are whole or absent."""
+
+import os
+
+import pytest
+import xxhash
+from clearice.files import atomic_path, read_json, write_json, xxh3_of_file
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"old")
+    with pytest.raises(RuntimeError), atomic_path(path) as temporary:
+        temporary.write_bytes(b"half of the ne")
+        raise RuntimeError
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["a.bin"]
+
+
+def test_a_finished_write_replaces_the_old_file(tmp_path):
+    path = tmp_path / "folder" / "a.bin"
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(b"new")
+        assert not path.exists()
+    assert path.read_bytes() == b"new"
+    assert os.listdir(path.parent) == ["a.bin"]
+
+
+def test_json_comes_back_and_nan_is_refused(tmp_path):
+    path = tmp_path / "a.json"
+    write_json(path, {"x": [1, 2.5, None, "å"]})
+    assert read_json(path) == {"x": [1, 2.5, None, "å"]}
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(path, {"x": float("nan")})
+    assert read_json(path) == {"x": [1, 2.5, None, "å"]}
+
+
+def test_the_hash_is_xxh3_64_of_all_bytes(tmp_path):
+    path = tmp_path / "a.bin"
+    content = os.urandom((1 << 20) + 17)
+    path.write_bytes(content)
+    assert xxh3_of_file(path) == xxhash.xxh3_64_hexdigest(content)
