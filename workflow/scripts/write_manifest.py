@@ -1,0 +1,29 @@
+"""Write the manifest of a dataset whose splits are in place."""
+
+from clearice.bridge import run_job
+from clearice.errors import InputError
+from clearice.files import read_json, write_json
+from clearice.manifest import build_manifest, read_manifest
+
+
+def write_manifest(train, test, manifest):
+    """Join the two splits' segments (paths of train.json and test.json) into `manifest`.
+
+    Raises InputError when a micrograph is in both splits or they don't fit together.
+    """
+    parts = {"train": read_json(train), "test": read_json(test)}
+    names = [{segment["micrograph"] for segment in part["segments"]} for part in parts.values()]
+    if shared := sorted(set.intersection(*names)):
+        raise InputError(
+            "in both splits: " + ", ".join(shared),
+            file=manifest,
+            advice=f"delete {train} and {test}, then run snakemake dataset",
+        )
+    write_json(manifest, build_manifest(parts))
+    read_manifest(manifest)
+    for split, part in parts.items():
+        print(f"{split}: {part['n_patches']} patches of {len(part['segments'])} micrographs")
+
+
+if "snakemake" in globals():
+    run_job(write_manifest, snakemake)
