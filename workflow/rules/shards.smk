@@ -1,0 +1,41 @@
+"""Cut micrographs into patch shards.
+
+READS   the micrographs named in config.yaml
+WRITES  results/shards/{micrograph}.{input.bin,target.bin,json}
+"""
+
+
+rule shard_micrograph:
+    """Stream one micrograph (or one pair of halves) into a shard of normalised patches."""
+    input:
+        unpack(shard_inputs),
+        code=library(
+            "halves",
+            "hot_pixels",
+            "mrc",
+            "mrc_header",
+            "normalisation",
+            "patches",
+            "shards",
+            "survey",
+            "targets",
+        ),
+    output:
+        input_bin="results/shards/{micrograph}.input.bin",
+        target_bin="results/shards/{micrograph}.target.bin",
+        record="results/shards/{micrograph}.json",
+    params:
+        micrograph=lambda wildcards: wildcards.micrograph,
+        patches=config["patches"],
+        dtype=config["dataset"]["dtype"],
+        on_error=config["micrographs"]["on_error"],
+    log:
+        "results/shards/{micrograph}.log",
+    benchmark:
+        "results/shards/{micrograph}.benchmark.tsv"
+    conda:
+        "../../envs/data.yaml"
+    resources:
+        mem_mb=256,
+    script:
+        "../scripts/shard_micrograph.py"

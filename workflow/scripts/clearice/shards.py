@@ -1,0 +1,126 @@
+"""A shard: the normalised patches of one micrograph, their targets, and a record of both.
+
+Format: docs/formats.md, section Shard.
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import xxhash
+
+from clearice.errors import InputError
+from clearice.files import read_json, write_json, xxh3_of_file
+
+FORMAT_VERSION = 1
+_KEYS = (
+    "format_version micrograph status reason warnings input target height_px width_px "
+    "pixel_size_angstrom patch_size_px stride_px cover_border target_kind dtype n_patches y x "
+    "mean std hot_pixels noise_floor half_correlation files"
+).split()
+
+
+class PatchFile:
+    """The raw little-endian patches of one file, hashed while they are written, unbuffered."""
+
+    def __init__(self, path):
+        self._file = open(path, "wb", buffering=0)
+        self._digest = xxhash.xxh3_64()
+        self.n_bytes = 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._file.close()
+
+    def write(self, patches):
+        """Append a C-contiguous array."""
+        view = memoryview(patches).cast("B")
+        self._digest.update(view)
+        self.n_bytes += len(view)
+        while view:
+            view = view[self._file.write(view) :]
+
+    def entry(self, path):
+        """Return the record's entry of the file, under its final name `path`."""
+        name = os.path.basename(path)
+        return {"path": name, "bytes": self.n_bytes, "xxh3": self._digest.hexdigest()}
+
+
+def storage_dtype(name):
+    """Return the little-endian NumPy type of `dataset.dtype`."""
+    return {"float32": np.dtype("<f4"), "float16": np.dtype("<f2")}[name]
+
+
+def source_entry(path):
+    """Return path, size and XXH3-64 of a source file; nulls where it cannot be read."""
+    if path is None:
+        return None
+    entry = {"path": os.fspath(path), "bytes": None, "xxh3": None}
+    try:
+        entry["bytes"] = os.stat(path).st_size
+        entry["xxh3"] = xxh3_of_file(path)
+    except OSError:
+        pass
+    return entry
+
+
+def new_record(micrograph, patches, dtype, **facts):
+    """Return a record with every key of the format; what is not in `facts` is null or empty."""
+    record = dict.fromkeys(_KEYS)
+    record.update(
+        format_version=FORMAT_VERSION,
+        micrograph=micrograph,
+        status="ok",
+        warnings=[],
+        patch_size_px=patches["size_px"],
+        stride_px=patches["stride_px"],
+        cover_border=patches["cover_border"],
+        target_kind=patches["target"],
+        dtype=dtype,
+        n_patches=0,
+        y=[],
+        x=[],
+        hot_pixels=0,
+    )
+    unknown = set(facts) - set(_KEYS)
+    if unknown:
+        raise KeyError(f"not in a shard's record: {sorted(unknown)}")
+    record.update(facts)
+    return record
+
+
+def write_record(path, record):
+    """Write a shard's record; it is the last file of a shard to appear."""
+    write_json(path, record)
+
+
+def read_shard_record(path):
+    """Return the record in `path` as a dict, or raise InputError where it is not one."""
+    path = Path(path)
+    try:
+        record = read_json(path)
+    except FileNotFoundError:
+        raise InputError("no such shard record", file=path) from None
+    except ValueError as error:
+        raise InputError(
+            f"not a shard record ({error})", file=path, advice="delete it and run again"
+        ) from None
+    if not isinstance(record, dict) or record.get("format_version") != FORMAT_VERSION:
+        found = record.get("format_version") if isinstance(record, dict) else type(record).__name__
+        raise InputError(
+            "a shard record of another version",
+            file=path,
+            expected=f"format_version {FORMAT_VERSION}",
+            found=found,
+            advice="delete the shard and run again",
+        )
+    missing = [key for key in _KEYS if key not in record]
+    if missing:
+        raise InputError(
+            "a shard record without " + ", ".join(missing),
+            file=path,
+            advice="delete the shard and run again",
+        )
+    return record

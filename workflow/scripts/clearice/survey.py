@@ -1,0 +1,135 @@
+"""The first pass over a micrograph or a pair: its statistics, and whether it can be used at all."""
+
+import dataclasses
+import math
+
+import numpy as np
+
+from clearice.errors import InputError
+from clearice.halves import HighFrequencyCorrelation, compare_halves
+from clearice.normalisation import RowStatistics, Statistics
+
+_FLOAT16_MAX = 65504.0
+
+
+@dataclasses.dataclass
+class Survey:
+    """Statistics of input and target half, of their difference, and what deserves a warning.
+
+    `target`, `difference` and `correlation` (of the halves above half the Nyquist frequency)
+    are None without a target half.
+    """
+
+    input: Statistics
+    target: Statistics | None = None
+    difference: Statistics | None = None
+    correlation: float | None = None
+    warnings: list = dataclasses.field(default_factory=list)
+
+    @property
+    def noise_floor(self):
+        """Half the variance of the difference of the normalised halves; None without halves.
+
+        With independent noise of equal variance in both halves this is that variance: the mean
+        squared error that a perfect denoiser has against the noisy target.
+        """
+        return self.difference and 0.5 * (self.difference.std / self.input.std) ** 2
+
+
+def survey_micrograph(blocks, path):
+    """Return the Survey of one image; `blocks` yields float32 (b, W) rows in order.
+
+    Raises InputError for pixels that are not finite and for a constant image.
+    """
+    statistics, finite = RowStatistics(), FiniteRows(path)
+    for rows in blocks:
+        finite.check(rows)
+        statistics.add(rows)
+    finite.require()
+    return Survey(_varying(statistics, path))
+
+
+def survey_halves(blocks, paths, shape):
+    """Return the Survey of a pair; `blocks` yields (input rows, target rows) in order.
+
+    `paths` names the two files, `shape` is (H, W). Raises InputError as survey_micrograph does,
+    and for halves that are the same image.
+    """
+    sides = RowStatistics(), RowStatistics()
+    finite = [FiniteRows(path) for path in paths]
+    difference, correlation = RowStatistics(), HighFrequencyCorrelation(*shape)
+    for pair in blocks:
+        for rows, statistics, check in zip(pair, sides, finite, strict=True):
+            check.check(rows)
+            statistics.add(rows)
+        difference.add_difference(*pair)
+        correlation.add(*pair)
+    for check in finite:
+        check.require()
+    survey = Survey(
+        *(_varying(*side) for side in zip(sides, paths, strict=True)),
+        difference.result(),
+        correlation.result(),
+    )
+    survey.warnings += compare_halves(survey, paths)
+    return survey
+
+
+def require_float16_range(survey, paths):
+    """Raise InputError if a normalised pixel of a surveyed image overflows float16."""
+    mean, std = survey.input.mean, survey.input.std
+    for statistics, path in zip((survey.input, survey.target), paths, strict=False):
+        if statistics is None:
+            continue
+        furthest = max(mean - statistics.minimum, statistics.maximum - mean) / std
+        if not furthest < _FLOAT16_MAX:
+            raise InputError(
+                "a normalised pixel does not fit float16",
+                file=path,
+                expected=f"under {_FLOAT16_MAX:g} standard deviations from the mean",
+                found=f"{furthest:g}",
+                advice="use dataset.dtype float32, or set patches.hot_pixel_threshold",
+            )
+
+
+class FiniteRows:
+    """Counts pixels that are NaN or infinite, and remembers the first."""
+
+    def __init__(self, path):
+        self._path, self._count, self._first, self._rows = path, 0, None, 0
+
+    def check(self, rows):
+        """Take in the next rows; they are made finite in place so that sums stay silent."""
+        if not math.isfinite(rows.sum(dtype=np.float64)):
+            bad = ~np.isfinite(rows)
+            if self._first is None:
+                y, x = np.unravel_index(bad.argmax(), bad.shape)
+                self._first = int(y) + self._rows, int(x)
+            self._count += int(bad.sum())
+            rows[bad] = 0
+        self._rows += len(rows)
+
+    def require(self):
+        """Raise InputError if any pixel was not finite."""
+        if self._count:
+            y, x = self._first
+            raise InputError(
+                f"{self._count} pixels are NaN or infinite, the first at row {y}, column {x}",
+                file=self._path,
+                expected="finite pixels",
+                advice="make the micrograph again: nothing here can know what they were",
+            )
+
+
+def _varying(statistics, path):
+    """Return the Statistics, or raise InputError for a constant image."""
+    result = statistics.result()
+    if not result.maximum > result.minimum:
+        raise InputError(
+            "a constant image",
+            file=path,
+            expected="pixels that differ",
+            found=f"{result.minimum:g} everywhere",
+            advice="make the micrograph again",
+        )
+    return result
