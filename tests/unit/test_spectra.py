@@ -2,12 +2,7 @@
 
 import numpy as np
 import pytest
-from clearice.spectra import (
-    RingSums,
-    fourier_ring_correlation,
-    radial_power_spectrum,
-    window_origins,
-)
+from clearice.spectra import RingSums, fourier_ring_correlation, radial_power_spectrum
 
 
 def white_noise(seed, shape=(256, 256)):
@@ -96,11 +91,3 @@ def test_a_sine_wave_stands_in_its_own_ring():
     image = np.broadcast_to(np.sin(2 * np.pi * x * 32 / 256), (256, 256))
     frequency, power = radial_power_spectrum(image)
     assert frequency[np.argmax(power)] == pytest.approx(32 / 256)
-
-
-@pytest.mark.parametrize(
-    ("length", "window", "origins"),
-    [(512, 512, [0]), (1024, 512, [0, 512]), (1240, 512, [0, 364, 728])],
-)
-def test_windows_cover_everything(length, window, origins):
-    assert window_origins(length, window) == origins

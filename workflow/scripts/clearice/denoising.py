@@ -5,23 +5,16 @@ where a tile touches the micrograph's border does the network's own zero padding
 in a whole-image pass. So no seams, and memory grows with the width of a band, not the height.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 
+from clearice.bands import overlapping_bands, plain_spans
 from clearice.errors import InputError
+from clearice.hot_pixels import HotPixels, local_std
+from clearice.normalisation import normalise
+from clearice.survey import survey_micrograph
 
-FLOAT16_MAX = 65504.0
 _TILE_PX = {"cpu": 512, "cuda": 2048}  # 512: activations of 16 channels stay below 20 MB
-
-
-@dataclass(frozen=True)
-class Affine:
-    """normalised = (raw - mean) / std, and back; float64, in units of the micrograph."""
-
-    mean: float
-    std: float
 
 
 def chosen_tile_px(tile_px, device):
@@ -29,43 +22,56 @@ def chosen_tile_px(tile_px, device):
     return tile_px or _TILE_PX.get(torch.device(device).type, 512)
 
 
-def denoise_bands(network, micrograph, affine, *, tile_px, device="cpu"):
+class Source:
+    """The rows of an open micrograph as the network was trained on them.
+
+    Hot pixels are replaced first if `hot_pixel_threshold` (standard deviations of the local
+    noise) is not None. `statistics` are those of the rows; blocks() gives them in order, any
+    number of times. Raises InputError for a micrograph that is constant or not finite.
+    """
+
+    def __init__(self, micrograph, hot_pixel_threshold=None):
+        self.path = micrograph.path
+        self.height_px, self.width_px = micrograph.height_px, micrograph.width_px
+        self._micrograph, self._cleaner = micrograph, None
+        if hot_pixel_threshold is not None:
+            limit = hot_pixel_threshold * local_std(micrograph)
+            self._cleaner = HotPixels(limit, micrograph.height_px)
+        self.statistics = survey_micrograph(self.blocks(), micrograph.path).input
+
+    @property
+    def hot_pixels(self):
+        """Number of pixels replaced."""
+        return self._cleaner.count if self._cleaner else 0
+
+    def blocks(self):
+        """Yield float32 (b, W), top to bottom; a block is valid until the next one."""
+        rows = (rows for _, rows in self._micrograph.blocks())
+        return self._cleaner.blocks(rows) if self._cleaner else rows
+
+
+def denoise_bands(network, source, *, tile_px, device="cpu"):
     """Yield the denoised micrograph as bands of rows, (<= tile_px, W) float32, top to bottom.
 
-    `network` maps (N, 1, H, W) to the same shape and names its `receptive_radius_px`;
-    `micrograph` is an open reader (height_px, width_px, read_rows). Values are on the input's
-    intensity scale. Raises InputError where the network gives a value that is not finite.
+    `network` maps (N, 1, H, W) to the same shape and names its `receptive_radius_px`. It sees
+    (raw - mean) / std of the `source`; the result is on the raw intensity scale. Raises
+    InputError where the network gives a value that is not finite.
     """
-    height, halo = micrograph.height_px, network.receptive_radius_px
-    for top in range(0, height, tile_px):
+    mean, std = source.statistics.mean, source.statistics.std
+    height, halo = source.height_px, network.receptive_radius_px
+    spans = plain_spans(height, tile_px, halo)
+    bands = overlapping_bands(source.blocks(), source.width_px, spans)
+    for top, (first, _), rows in zip(range(0, height, tile_px), spans, bands, strict=True):
         bottom = min(top + tile_px, height)
-        first, last = max(top - halo, 0), min(bottom + halo, height)
-        rows = micrograph.read_rows(first, last - first)  # (band + halos, W)
-        normalised = (rows - np.float32(affine.mean)) / np.float32(affine.std)
-        band = _denoise_band(network, normalised, tile_px, halo, device)
-        band = band[top - first : bottom - first]  # (band, W)
-        band *= np.float32(affine.std)
-        band += np.float32(affine.mean)
+        band = _denoise_band(network, normalise(rows, mean, std), tile_px, halo, device)
+        band = band[top - first : bottom - first]  # without halos, (bottom - top, W)
+        band *= np.float32(std)
+        band += np.float32(mean)
         if not np.isfinite(band).all():
             raise InputError(
                 f"the denoised rows {top} to {bottom - 1} hold NaN or infinity",
-                file=micrograph.path,
+                file=source.path,
                 advice="the model did not converge: lower its learning_rate and train again",
-            )
-        yield band
-
-
-def within_float16(bands, path):
-    """Pass bands through; raise InputError where one does not fit MRC mode 12."""
-    for band in bands:
-        largest = float(np.abs(band).max())
-        if not largest <= FLOAT16_MAX:
-            raise InputError(
-                "too bright for float16",
-                file=path,
-                expected=f"at most {FLOAT16_MAX:g}",
-                found=f"{largest:g}",
-                advice="set denoised.dtype: float32",
             )
         yield band
 

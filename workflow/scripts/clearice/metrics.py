@@ -8,9 +8,11 @@ import math
 
 import numpy as np
 
-from clearice.spectra import RingSums, window_origins
+from clearice.bands import overlapping_bands, plain_spans, window_origins
+from clearice.spectra import RingSums
 
-WINDOW_PX = 512
+WINDOW_PX = 512  # of the Fourier ring correlation
+BAND_PX = 64  # rows at a time for sums over pixels: their float64 copies stay small
 PAIRS = (
     ("raw", "target"),
     ("denoised", "target"),
@@ -95,7 +97,7 @@ def compare_micrographs(readers, window_px=WINDOW_PX):
     moments = {pair: PairMoments() for pair in [*pairs, *((name, name) for name in readers)]}
     truth_range = Range()
     size = min(window_px, readers["raw"].height_px, readers["raw"].width_px)
-    for bands in _bands(readers, size):
+    for bands in _bands(readers, plain_spans(readers["raw"].height_px, BAND_PX)):
         for (first, second), sums in moments.items():
             sums.add(bands[first], bands[second])
         if "truth" in bands:
@@ -130,22 +132,22 @@ def psnr_db(mse, span):
     return 10 * math.log10(span * span / mse) if mse > 0 and span > 0 else None
 
 
-def _bands(readers, size):
-    """Yield {name: (<= size, W) rows} down the micrographs, every row once."""
-    height = readers["raw"].height_px
-    for top in range(0, height, size):
-        count = min(size, height - top)
-        yield {name: reader.read_rows(top, count) for name, reader in readers.items()}
+def _bands(readers, spans):
+    """Yield {name: rows} of each span, down all micrographs at once."""
+    streams = [
+        overlapping_bands((rows for _, rows in reader.blocks()), reader.width_px, spans)
+        for reader in readers.values()
+    ]
+    for rows in zip(*streams, strict=True):
+        yield dict(zip(readers, rows, strict=True))
 
 
 def _ring_sums(readers, pairs, size):
     """Add square windows that cover the whole micrograph (the last ones overlap)."""
     rings = RingSums((size, size), pairs)
-    needed = {name for pair in pairs for name in pair}
-    if not needed:
-        return rings
-    for top in window_origins(readers["raw"].height_px, size):
-        rows = {name: readers[name].read_rows(top, size) for name in needed}
+    named = {name: readers[name] for name in sorted({name for pair in pairs for name in pair})}
+    spans = [(top, top + size) for top in window_origins(readers["raw"].height_px, size)]
+    for rows in _bands(named, spans):
         for left in window_origins(readers["raw"].width_px, size):
             rings.add({name: image[:, left : left + size] for name, image in rows.items()})
     return rings

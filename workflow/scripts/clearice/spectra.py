@@ -91,14 +91,6 @@ def radial_power_spectrum(image):
     return rings.frequency_per_px, rings.power("image")
 
 
-def window_origins(length_px, window_px):
-    """Return the fewest evenly spaced origins of windows that cover 0..length_px."""
-    count = -(-length_px // window_px)
-    if count == 1:
-        return [0]
-    return [round(i * (length_px - window_px) / (count - 1)) for i in range(count)]
-
-
 def _hann(length):
     """Return a Hann taper without zeros at its ends: a border would leak onto the axes."""
     return np.square(np.sin(np.pi * (np.arange(length) + 0.5) / length))

@@ -1,0 +1,43 @@
+"""Denoise every micrograph that was not rejected, and measure what was gained.
+
+READS   the micrographs, results/model/{architecture}/denoiser.safetensors
+WRITES  results/denoised/{micrograph}.{mrc,json}
+"""
+
+
+rule denoise_micrograph:
+    """Denoise one micrograph (the input half of a pair); judge it by its raw other half or truth."""
+    input:
+        unpack(denoise_inputs),
+        model=f"results/model/{config['denoised']['architecture']}/denoiser.safetensors",
+        code=library(
+            "bands",
+            "denoising",
+            "hot_pixels",
+            "metrics",
+            "model",
+            "mrc",
+            "mrc_header",
+            "networks",
+            "normalisation",
+            "spectra",
+            "survey",
+        ),
+    output:
+        denoised="results/denoised/{micrograph}.mrc",
+        metrics="results/denoised/{micrograph}.json",
+    log:
+        "results/denoised/{micrograph}.log",
+    benchmark:
+        "results/denoised/{micrograph}.benchmark.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    resources:
+        mem_mb=1000,
+    params:
+        settings={
+            **config["denoised"],
+            "hot_pixel_threshold": config["patches"]["hot_pixel_threshold"],
+        },
+    script:
+        "../scripts/denoise_micrograph.py"

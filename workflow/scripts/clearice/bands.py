@@ -1,0 +1,44 @@
+"""Bands of a micrograph's rows that overlap, made of rows that arrive once, in order.
+
+Going back in a compressed file would mean to decompress it again from its beginning.
+"""
+
+import numpy as np
+
+
+def overlapping_bands(blocks, width_px, spans):
+    """Yield rows first..last of each (first, last) of `spans` as float32 (last - first, W).
+
+    `blocks` yields the rows of the image in order, float (b, W). Both ends of the spans ascend,
+    and no row is left out between them. A band stays valid; it is read-only, because its end
+    becomes the beginning of the next.
+    """
+    blocks, rest = iter(blocks), np.empty((0, width_px), np.float32)
+    band, begin, end = rest, 0, 0  # rows begin..end are in `band`
+    for first, last in spans:
+        held, band = band[first - begin :], np.empty((last - first, width_px), np.float32)
+        band[: len(held)] = held
+        while end < last:
+            rest = rest if len(rest) else next(blocks)
+            count = min(len(rest), last - end)
+            band[end - first : end - first + count] = rest[:count]
+            rest, end = rest[count:], end + count
+        begin = first
+        band.flags.writeable = False
+        yield band
+
+
+def window_origins(length_px, window_px):
+    """Return the fewest evenly spaced origins of windows that cover 0..length_px."""
+    count = -(-length_px // window_px)
+    if count == 1:
+        return [0]
+    return [round(i * (length_px - window_px) / (count - 1)) for i in range(count)]
+
+
+def plain_spans(length_px, band_px, halo_px=0):
+    """Return the (first, last) of bands of `band_px` rows and, inside the image, their halos."""
+    return [
+        (max(top - halo_px, 0), min(top + band_px + halo_px, length_px))
+        for top in range(0, length_px, band_px)
+    ]
