@@ -45,6 +45,8 @@ def make_shard(
         "mean": 0.0,
         "std": 1.0,
         "files": files,
+        "hot_pixels": 0,
+        "half_correlation": 0.0,
         "noise_floor": 0.5,
     } | extra
     path = folder / f"{name}.json"

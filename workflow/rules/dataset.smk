@@ -1,0 +1,78 @@
+"""Split the micrographs and concatenate their shards into the dataset.
+
+READS   results/shards/{micrograph}.{input.bin,target.bin,json}
+WRITES  results/dataset/micrographs.tsv, {train,test}_{input,target}.bin, {train,test}.json and
+        manifest.json; with dataset.concatenate false no binaries: the manifest points at the shards
+
+The binaries are hard links into results/dataset/.store, where they grow (docs/formats.md).
+"""
+
+
+checkpoint list_micrographs:
+    """List accepted and rejected micrographs and hold some out for testing."""
+    input:
+        records=shard_records,
+        test_micrographs=config["split"]["test_micrographs"] or [],
+        code=library("shards", "splits"),
+    output:
+        table="results/dataset/micrographs.tsv",
+    log:
+        "results/dataset/list_micrographs.log",
+    benchmark:
+        "results/dataset/list_micrographs.benchmark.tsv"
+    conda:
+        "../../envs/data.yaml"
+    resources:
+        mem_mb=256,
+    params:
+        test_fraction=config["split"]["test_fraction"],
+        seed=config["split"]["seed"],
+        max_rejected_fraction=config["micrographs"]["max_rejected_fraction"],
+    script:
+        "../scripts/list_micrographs.py"
+
+
+rule concatenate_shards:
+    """Grow the binaries of one split by its new shards; only list them if not concatenated."""
+    input:
+        unpack(split_shards),
+        code=library("binaries", "growth", "manifest", "shards"),
+    output:
+        **(
+            {half: f"results/dataset/{{split}}_{half}.bin" for half in ("input_bin", "target_bin")}
+            if config["dataset"]["concatenate"]
+            else {}
+        ),
+        segments="results/dataset/{split}.json",
+    log:
+        "results/dataset/concatenate_shards.{split}.log",
+    benchmark:
+        "results/dataset/concatenate_shards.{split}.benchmark.tsv"
+    conda:
+        "../../envs/data.yaml"
+    resources:
+        mem_mb=256,
+    params:
+        split="{split}",
+    script:
+        "../scripts/concatenate_shards.py"
+
+
+rule write_manifest:
+    """Write the one file that says where every patch lies."""
+    input:
+        train="results/dataset/train.json",
+        test="results/dataset/test.json",
+        code=library("manifest"),
+    output:
+        manifest="results/dataset/manifest.json",
+    log:
+        "results/dataset/write_manifest.log",
+    benchmark:
+        "results/dataset/write_manifest.benchmark.tsv"
+    conda:
+        "../../envs/data.yaml"
+    resources:
+        mem_mb=256,
+    script:
+        "../scripts/write_manifest.py"

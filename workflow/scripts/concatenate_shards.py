@@ -1,0 +1,45 @@
+"""Concatenate the shards of one split, or only list them where they lie."""
+
+from pathlib import Path
+
+from clearice.binaries import check_shard
+from clearice.bridge import run_job
+from clearice.files import write_json
+from clearice.growth import full_disk_is_one_line, grow, publish, sorted_by_name
+from clearice.manifest import split_part
+from clearice.shards import read_shard_record
+
+
+def concatenate_shards(
+    records, input_bins, target_bins, segments, split, input_bin=None, target_bin=None
+):
+    """Write the split's binaries and `segments`, the split's part of the manifest (json).
+
+    `records`: paths of the shards' json, beside which lie the binaries that they name
+    (`input_bins` and `target_bins`, listed for Snakemake to wait for). Without `input_bin` and
+    `target_bin` nothing is copied and the segments point at the shards.
+    """
+    shards = [(path, read_shard_record(path)) for path in records]
+    folder = Path(segments).parent
+    store = folder / ".store"
+    with full_disk_is_one_line(folder):
+        if input_bin is None:
+            write_json(segments, split_part(checked(shards), folder))
+            if store.exists():
+                print(f"{store} is of no use with dataset.concatenate: false: delete it for room")
+            return
+        shards = grow(store, split, shards)
+        publish(store, split, "input", input_bin)
+        publish(store, split, "target", target_bin)
+        write_json(segments, split_part(shards, folder, concatenated_as=split))
+
+
+def checked(shards):
+    """Return the shards by name; InputError for one that isn't as its record says."""
+    for path, record in shards:
+        check_shard(path, record)
+    return sorted_by_name(shards)
+
+
+if "snakemake" in globals():
+    run_job(concatenate_shards, snakemake)
