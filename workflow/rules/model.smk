@@ -1,0 +1,52 @@
+"""Train the denoisers.
+
+READS   results/dataset/manifest.json and the binaries that it names
+WRITES  results/model/{architecture}/denoiser.safetensors, history.tsv, training.json, and beside
+        them checkpoint.pt, which outlives an interrupted job and is continued from
+"""
+
+
+rule train_denoiser:
+    """Train one architecture on the training split; evaluate it on both after every epoch."""
+    input:
+        manifest="results/dataset/manifest.json",
+        data=dataset_binaries,
+        initial_weights=lambda w: config["model"][w.architecture]["initial_weights"] or [],
+        code=library(
+            "checkpoints",
+            "dataset",
+            "distributed",
+            "history",
+            "interruption",
+            "loader",
+            "losses",
+            "manifest",
+            "model",
+            "networks",
+            "optimization",
+            "sampling",
+            "training",
+        ),
+    output:
+        model="results/model/{architecture}/denoiser.safetensors",
+        history="results/model/{architecture}/history.tsv",
+        training="results/model/{architecture}/training.json",
+    log:
+        "results/model/{architecture}/train_denoiser.log",
+    benchmark:
+        "results/model/{architecture}/train_denoiser.benchmark.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: workflow.cores
+    resources:
+        mem_mb=lambda w: 2000 + 2 * config["model"][w.architecture]["buffer_mib"],
+        gpu=lambda w: (
+            config["model"][w.architecture]["devices"]
+            if config["model"][w.architecture]["device"].startswith("cuda")
+            else 0
+        ),
+    params:
+        architecture=lambda w: w.architecture,
+        settings=lambda w: config["model"][w.architecture],
+    script:
+        "../scripts/train_denoiser.py"

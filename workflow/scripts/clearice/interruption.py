@@ -1,0 +1,30 @@
+"""SIGTERM and SIGINT as a flag, so that a training ends between two steps."""
+
+import signal
+import threading
+
+
+class Interruption:
+    """While entered, the first SIGTERM or SIGINT sets `signal`; later ones change nothing.
+
+    Ctrl-C reaches a job twice (from the terminal and from Snakemake), and the second must not
+    cost the checkpoint that the first asked for. Outside the main thread, where Python allows
+    no handlers, this does nothing.
+    """
+
+    def __init__(self):
+        self.signal = None
+        self._before = {}
+
+    def __enter__(self):
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_):
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number, _frame):
+        self.signal = self.signal or number

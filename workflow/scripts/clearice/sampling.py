@@ -1,0 +1,71 @@
+"""Which patches make a batch, in which order, and how each is turned: all from the seed.
+
+Everything here is a function of (seed, epoch) alone, so that it is the same for any number of
+threads, buffers and processes, and for a training that was interrupted.
+"""
+
+import numpy as np
+import torch
+
+SWAP = 8  # the bit of a code that swaps input and target; the lower three turn the patch
+
+
+def epoch_order(n_patches, seed, epoch):
+    """Return a permutation of range(n_patches), int64, of this epoch.
+
+    The patches are sorted by random 64-bit keys: NumPy promises the stream of its bit
+    generators for ever, but not that of Generator.permutation.
+    """
+    return np.argsort(_random_bits(n_patches, seed, epoch, stream=0), kind="stable")
+
+
+def epoch_codes(n_patches, seed, epoch, *, swap):
+    """Return how each patch (by its index) is turned in this epoch: (n_patches,) uint8.
+
+    Bits 0-2 are one of the 8 symmetries of the square; bit 3 (SWAP), only with `swap`, lets the
+    two halves change places: either is a noisy image of the other (Lehtinen et al. 2018,
+    Noise2Noise).
+    """
+    bits = _random_bits(n_patches, seed, epoch, stream=1) >> np.uint64(60)
+    return (bits if swap else bits & np.uint64(SWAP - 1)).astype(np.uint8)
+
+
+def _random_bits(count, seed, epoch, stream):
+    return np.random.PCG64(np.random.SeedSequence([seed, epoch, stream])).random_raw(count)
+
+
+def batches_of(order, batch_size, *, rank=0, world_size=1):
+    """Return the batches of `order`: a list of (indices of this process, patches of all).
+
+    Batch b is order[b * batch_size : (b + 1) * batch_size], the last one may be smaller; each
+    of `world_size` processes takes its part of every batch, which may be empty.
+    """
+    batches = []
+    for first in range(0, len(order), batch_size):
+        batch = order[first : first + batch_size]
+        batches.append((np.array_split(batch, world_size)[rank], len(batch)))
+    return batches
+
+
+def turned(input_patches, target_patches, codes):
+    """Return both batches (N, 1, S, S), each patch turned (and swapped) by its code.
+
+    Input and target of a patch get the same turn. Bit 0 transposes, bit 1 flips rows and bit 2
+    flips columns afterwards: together the 8 symmetries of the square, which move pixels and
+    interpolate nothing.
+    """
+    inputs, targets = [], []
+    for i, code in enumerate(int(code) for code in codes):
+        pair = input_patches[i], target_patches[i]  # (1, S, S) each
+        if code & SWAP:
+            pair = pair[::-1]
+        for patch, out in zip(pair, (inputs, targets), strict=True):
+            out.append(_turn(patch, code))
+    return torch.stack(inputs), torch.stack(targets)
+
+
+def _turn(patch, code):
+    if code & 1:
+        patch = patch.transpose(-2, -1)
+    axes = [axis for axis, bit in ((-2, 2), (-1, 4)) if code & bit]
+    return torch.flip(patch, axes) if axes else patch

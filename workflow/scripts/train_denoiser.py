@@ -1,0 +1,145 @@
+"""Train a denoiser on the dataset; interrupted, it continues where it was.
+
+By hand: train_denoiser.py MANIFEST OUTPUT [--architecture NAME] [--set epochs=3 ...]
+[--checkpoint FILE], or the same under torchrun. Settings are those of config.yaml's `model`.
+"""
+
+import argparse
+import json
+import platform
+import sys
+from pathlib import Path
+
+import clearice
+import torch
+import yaml
+from clearice.bridge import run_command, run_job
+from clearice.config import complete_config
+from clearice.distributed import Processes, launch, launched
+from clearice.errors import InputError
+from clearice.files import write_json
+from clearice.history import write_history
+from clearice.model import choose_device, save_model, set_precision
+from clearice.training import Training
+
+SCRIPTS = Path(clearice.__file__).parents[1]
+
+
+def train_denoiser(
+    manifest,
+    model,
+    history,
+    training,
+    architecture,
+    settings,
+    checkpoint=None,
+    **_only_for_the_workflow,
+):
+    """Train `architecture` on the dataset of `manifest` and write its model and records.
+
+    `settings` is a section of config.yaml's `model`. The checkpoint lies beside the model and
+    is continued from if it fits; `checkpoint` names another file instead, which must fit.
+    """
+    if settings["devices"] > 1 and not launched():
+        options = [f"--set={key}={json.dumps(value)}" for key, value in settings.items()]
+        options += ["--architecture", architecture]
+        options += ["--checkpoint", checkpoint] if checkpoint else []
+        script = str(SCRIPTS / "train_denoiser.py")
+        folder = str(Path(model).parent)
+        launch([sys.executable, script, manifest, folder, *options], settings["devices"])
+        return
+    processes = Processes()
+    device = own_device(settings["device"], processes)
+    flags = set_precision(settings["precision"], settings["deterministic"])
+    with processes.join(device):
+        run = Training(manifest, architecture, settings, device, processes)
+        own_checkpoint = Path(model).with_name("checkpoint.pt")
+        remark = run.resume(checkpoint or own_checkpoint, demanded=checkpoint is not None)
+        if remark and not processes.rank:
+            print(remark, file=sys.stderr, flush=True)
+        run.run(own_checkpoint, history)
+    if not processes.rank:
+        write_results(run, flags, model, history, training)
+
+
+def own_device(name, processes):
+    """Return the device of this process: with several, GPU number local_rank (or the CPU)."""
+    device = choose_device(name)
+    if processes.world_size > 1 and device.type == "cuda":
+        device = choose_device(f"cuda:{processes.local_rank}")
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    return device
+
+
+def write_results(run, flags, model, history, training):
+    """Write the model, its history and the record of how it was trained."""
+    manifest, settings, last = run.manifest, run.settings, run.rows[-1]
+    metadata = {
+        "architecture": run.architecture,
+        "clearice_version": clearice.__version__,
+        "normalisation": manifest["normalisation"],
+        "dataset_xxh3": manifest["data_xxh3"],
+        "precision": settings["precision"],
+        "epochs": str(last["epoch"]),
+        "config": json.dumps(settings),
+    }
+    save_model(model, run.optimization.network, metadata)
+    write_history(history, run.rows)
+    on_gpu = run.device.type == "cuda"
+    write_json(
+        training,
+        {
+            "architecture": run.architecture,
+            "clearice_version": clearice.__version__,
+            "dataset_xxh3": manifest["data_xxh3"],
+            "device": torch.cuda.get_device_name(run.device) if on_gpu else "CPU",
+            "devices": run.processes.world_size,
+            "threads": torch.get_num_threads(),
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "cudnn": torch.backends.cudnn.version() if on_gpu else None,
+            "arithmetic": flags,
+            "settings": settings,
+            "n_patches": {split: reader.n_patches for split, reader in run.readers.items()},
+            "patch_size_px": manifest["patch_size_px"],
+            "interruptions": run.interruptions,
+            "seconds": last["seconds"],
+            "last_epoch": last,
+        },
+    )
+
+
+def main(arguments=None):
+    """Run by hand; settings that are not given have the schema's defaults."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("manifest", help="manifest.json of a dataset")
+    parser.add_argument("output", type=Path, help="folder for the model, history and checkpoint")
+    parser.add_argument("--architecture", default="simple_cnn")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--checkpoint", metavar="FILE", help="continue from it; it must fit")
+    options = parser.parse_args(arguments)
+    given = {}
+    for text in options.set:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise InputError("not a setting", expected="--set KEY=VALUE", found=text)
+        given[key] = yaml.safe_load(value)
+    schema = SCRIPTS.parent / "schemas" / "config.schema.yaml"
+    config = complete_config({"model": {options.architecture: given}}, schema)
+    train_denoiser(
+        options.manifest,
+        *(
+            options.output / name
+            for name in ("denoiser.safetensors", "history.tsv", "training.json")
+        ),
+        options.architecture,
+        config["model"][options.architecture],
+        options.checkpoint,
+    )
+
+
+if "snakemake" in globals():
+    run_job(train_denoiser, snakemake)
+elif __name__ == "__main__":
+    run_command(main)
