@@ -6,6 +6,7 @@ WRITES  nothing
 
 import csv
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ sys.path.insert(0, str(SCRIPTS))
 
 from clearice.config import complete_config
 from clearice.errors import InputError
+from clearice.layout import bundle_files
 from clearice.pairs import find_micrographs
 
 try:
@@ -93,6 +95,18 @@ def dataset_binaries(wildcards):
         return [f"results/dataset/{s}_{h}.bin" for s in ("train", "test") for h in ("input", "target")]
     names = accepted_micrographs()
     return shards("input.bin", names) + shards("target.bin", names)
+
+
+def implementation(key):
+    """Return an input function of wildcards: that key of the implementation's configuration."""
+    return lambda wildcards: config["parity"]["implementations"][wildcards.implementation][key]
+
+
+def implementation_program(wildcards):
+    """Return the files that its command names, so that an edit of one runs it again."""
+    words = shlex.split(implementation("command")(wildcards))
+    words = [word.replace("{repository}", str(workflow.basedir)) for word in words]
+    return [os.path.relpath(word) for word in words if os.path.isfile(word)]
 
 
 def denoised_files(suffix):

@@ -1,0 +1,79 @@
+"""Run other implementations of the network on the reference bundle and judge their numbers.
+
+READS   results/reference/
+WRITES  results/parity/{implementation}/output/, verdict.json, verdict.txt, junit.xml;
+        results/parity/summary.json, after the report
+"""
+
+
+rule run_implementation:
+    """Run one implementation; a crash is recorded and judged, it does not stop the workflow."""
+    input:
+        manifest="results/reference/manifest.json",
+        files=rules.export_reference.output.files,
+        program=implementation_program,
+        code=library("layout"),
+    output:
+        output=directory("results/parity/{implementation}/output"),
+    log:
+        "results/parity/{implementation}/run_implementation.log",
+    benchmark:
+        "results/parity/{implementation}/run_implementation.benchmark.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    resources:
+        mem_mb=4000,
+    params:
+        command=implementation("command"),
+        repository=workflow.basedir,
+    script:
+        "../scripts/run_implementation.py"
+
+
+rule compare_implementation:
+    """Compare every number with the reference; write the verdict, whatever it is."""
+    input:
+        manifest="results/reference/manifest.json",
+        files=rules.export_reference.output.files,
+        output="results/parity/{implementation}/output",
+        code=library("bundle", "diagnosis", "layout", "parity", "results", "tolerances", "verdict"),
+    output:
+        verdict="results/parity/{implementation}/verdict.json",
+        text="results/parity/{implementation}/verdict.txt",
+        junit="results/parity/{implementation}/junit.xml",
+    log:
+        "results/parity/{implementation}/compare_implementation.log",
+    benchmark:
+        "results/parity/{implementation}/compare_implementation.benchmark.tsv"
+    conda:
+        "../../envs/data.yaml"
+    resources:
+        mem_mb=1000,
+    params:
+        name="{implementation}",
+        precision=implementation("precision"),
+    script:
+        "../scripts/compare_implementation.py"
+
+
+rule require_parity:
+    """Sum up the verdicts; with parity.required, a failed one fails the run, after the report."""
+    input:
+        verdicts=expand(
+            "results/parity/{implementation}/verdict.json", implementation=IMPLEMENTATIONS
+        ),
+        report="results/report/index.html",
+    output:
+        summary="results/parity/summary.json",
+    log:
+        "results/parity/require_parity.log",
+    benchmark:
+        "results/parity/require_parity.benchmark.tsv"
+    conda:
+        "../../envs/data.yaml"
+    resources:
+        mem_mb=256,
+    params:
+        required=config["parity"]["required"],
+    script:
+        "../scripts/require_parity.py"

@@ -1,0 +1,198 @@
+"""The reference bundle: what another implementation is judged by, readable with no Python."""
+
+import functools
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from clearice import tolerances
+from clearice.description import PARAMETER_SHAPES, describe, namelists
+from clearice.errors import InputError
+from clearice.files import atomic_path, write_json, write_text
+from clearice.layout import (
+    BATCHES,
+    LOSS,
+    MANIFEST,
+    NAMELIST,
+    ORACLE,
+    PARAMETERS,
+    TRAINING_LOSS,
+    TWIN,
+    case_results,
+)
+from clearice.oracle import deterministic_cpu, oracle_pass, reference_pass, train
+from clearice.rounding import MANTISSA_BITS, rounded_convolution
+
+
+def write_bundle(folder, weights, cases, training, provenance):
+    """Write the bundle of simple_cnn with these weights into `folder`; return its manifest.
+
+    `weights`: {conv1_weight: (16, 1, 3, 3) float32, ...}. `cases`: {name: {"input", "target":
+    (N, 1, H, W) float32, "source": text}}. `training`: {"input", "target": crops (M, 1, C, C),
+    "batches": [(first, count)], "learning_rate"}. The manifest is written last: where it is,
+    the bundle is whole. Raises InputError for weights of another network or not finite.
+    """
+    folder = Path(folder)
+    _check_weights(weights)
+    (folder / ORACLE).mkdir(parents=True, exist_ok=True)
+    (folder / MANIFEST).unlink(missing_ok=True)
+    writer = _Writer(folder)
+    for name in PARAMETERS:
+        writer.tensor(name, weights[name], role="weight")
+    _write_twin(folder / TWIN, weights)
+    with deterministic_cpu() as flags:
+        losses = {name: _write_case(writer, name, weights, case) for name, case in cases.items()}
+        curve = _write_training(writer, weights, training)
+    _write_losses(folder, losses, curve)
+    _write_batches(folder, training["batches"])
+    facts = {**provenance, **flags}
+    manifest = describe(writer.tensors, losses, curve, cases, training, facts)
+    write_text(folder / NAMELIST, namelists(manifest))
+    write_json(folder / MANIFEST, manifest)
+    return manifest
+
+
+class _Writer:
+    """Writes raw little-endian tensors and keeps what the manifest says of each."""
+
+    def __init__(self, folder):
+        self.folder, self.tensors = folder, {}
+
+    def tensor(self, name, values, role, case=None, tolerance=None):
+        dtype = "float64" if name.startswith(f"{ORACLE}/") else "float32"
+        values = np.ascontiguousarray(values, dtype=np.dtype(dtype).newbyteorder("<"))
+        if not np.isfinite(values).all():
+            raise InputError(f"the network gives values in {name} that are not finite")
+        data = values.tobytes()
+        with atomic_path(self.folder / f"{name}.bin") as path:
+            path.write_bytes(data)
+        self.tensors[name] = {
+            "file": f"{name}.bin",
+            "dtype": dtype,
+            "shape": list(values.shape),
+            "fortran_shape": list(values.shape[::-1]),
+            "sha256": hashlib.sha256(data).hexdigest(),
+            "first_values": [float(value) for value in values.ravel()[:8]],
+            "role": role,
+        }
+        if case is not None:
+            self.tensors[name]["case"] = case
+        if tolerance is not None:
+            self.tensors[name]["tolerance"] = tolerance
+
+
+def _write_case(writer, name, weights, case):
+    """Write one case's tensors; return its losses, their tolerances and the number of ties."""
+    x, target = case["input"], case["target"]
+    writer.tensor(f"{name}_input", x, role="input", case=name)
+    writer.tensor(f"{name}_target", target, role="target", case=name)
+    reference, loss = reference_pass(weights, x, target)
+    oracle, exact_loss, scales = oracle_pass(weights, x, target)
+    emulations = {
+        precision: reference_pass(weights, x, target, rounded_convolution(precision))
+        for precision in MANTISSA_BITS
+    }
+    float32 = tolerances.case_tolerances(x.shape, reference, oracle, scales)
+    for full in case_results(name):
+        short = full.removeprefix(f"{name}_")
+        scale = scales.get(short, {}).get("scale_l2", 0.0)
+        tolerance = _by_class(
+            float32[short],
+            {precision: results[short] for precision, (results, _) in emulations.items()},
+            reference[short],
+            tolerances.float64_tolerance(oracle[short], scale),
+        )
+        role = "gradient" if short.startswith("grad_") else "output"
+        role = role if short.startswith(("grad_", "output")) else "activation"
+        writer.tensor(full, reference[short], role, name, tolerance)
+        writer.tensor(f"{ORACLE}/{full}", oracle[short], role, name)
+    allowed = {"float32": tolerances.loss_tolerance(x.shape, loss, exact_loss)}
+    for precision, (_, emulated) in emulations.items():
+        allowed[precision] = max(allowed["float32"], tolerances.CLASS_FACTOR * abs(emulated - loss))
+    allowed["float64"] = tolerances.FLOAT64_RELATIVE * exact_loss
+    return {
+        "float32": loss,
+        "float64": exact_loss,
+        "tolerance": allowed,
+        "relu_ties": scales.get("ties"),
+    }
+
+
+def _write_training(writer, weights, training):
+    """Write the crops and the weights after the steps; return the losses and tolerances."""
+    x, target = training["input"], training["target"]
+    writer.tensor("training_input", x, role="input", case="training")
+    writer.tensor("training_target", target, role="target", case="training")
+    run = functools.partial(
+        train, weights, x, target, training["batches"], training["learning_rate"]
+    )
+    reference, losses, _ = run(reference_pass)
+    oracle, exact, passes = run(oracle_pass)
+    emulations = {
+        precision: run(
+            functools.partial(reference_pass, convolution=rounded_convolution(precision))
+        )
+        for precision in MANTISSA_BITS
+    }
+    shapes = [(count, *x.shape[1:]) for _, count in training["batches"]]
+    steps = list(zip(shapes, (scales for (scales,) in passes), strict=True))
+    float32 = tolerances.weight_tolerances(reference, oracle, steps, training["learning_rate"])
+    for name in PARAMETERS:
+        tolerance = _by_class(
+            float32[name],
+            {precision: trained[name] for precision, (trained, _, _) in emulations.items()},
+            reference[name],
+            tolerances.float64_tolerance(oracle[name]),
+        )
+        writer.tensor(f"training_{name}", reference[name], "trained weight", "training", tolerance)
+        writer.tensor(f"{ORACLE}/training_{name}", oracle[name], "trained weight", "training")
+    facts = list(zip(shapes, losses, exact, strict=True))
+    allowed = {"float32": min(tolerances.loss_tolerance(*step) for step in facts)}
+    for precision, (_, emulated, _) in emulations.items():
+        error = max(abs(a - b) for a, b in zip(emulated, losses, strict=True))
+        allowed[precision] = max(allowed["float32"], tolerances.CLASS_FACTOR * error)
+    allowed["float64"] = tolerances.FLOAT64_RELATIVE * max(exact)
+    return {"float32": losses, "float64": exact, "tolerance": allowed}
+
+
+def _by_class(float32, emulated, reference, float64):
+    classes = {
+        precision: tolerances.class_tolerance(float32, values, reference)
+        for precision, values in emulated.items()
+    }
+    return {"float32": float32, **classes, "float64": float64}
+
+
+def _write_losses(folder, losses, curve):
+    """Write the losses as text of 17 digits, which give a double back exactly."""
+    for place, kind in ((folder, "float32"), (folder / ORACLE, "float64")):
+        rows = [f"{name}\t{loss[kind]:.16e}" for name, loss in losses.items()]
+        write_text(place / LOSS, "\n".join(["case\tloss", *rows, ""]))
+        rows = [f"{step}\t{loss:.16e}" for step, loss in enumerate(curve[kind], start=1)]
+        write_text(place / TRAINING_LOSS, "\n".join(["step\tloss", *rows, ""]))
+
+
+def _write_batches(folder, batches):
+    rows = [f"{step}\t{first}\t{crops}" for step, (first, crops) in enumerate(batches, start=1)]
+    write_text(folder / BATCHES, "\n".join(["step\tfirst_crop\tcrops", *rows, ""]))
+
+
+def _write_twin(path, weights):
+    """Write the weights as safetensors, too; keys as in the model file."""
+    from safetensors.numpy import save_file
+
+    with atomic_path(path) as temporary:
+        save_file({k.replace("_", "."): v for k, v in weights.items()}, str(temporary))
+
+
+def _check_weights(weights):
+    for name, shape in PARAMETER_SHAPES.items():
+        found = np.shape(weights.get(name))
+        if name not in weights or found != shape:
+            raise InputError(
+                f"{name} is not simple_cnn's",
+                expected=shape,
+                found=found if name in weights else "nothing",
+                advice="export a model whose architecture is simple_cnn",
+            )

@@ -1,0 +1,82 @@
+"""What an implementation wrote, read without trusting it."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+
+from clearice.layout import LOSS, RESULT, TRAINING_LOSS
+
+
+class Results:
+    """The output folder of an implementation; every reader returns (value, None) or (None, fault).
+
+    A fault is one sentence: what is wrong with which file. `record` is result.json, or an empty
+    dict, and `fault` says why.
+    """
+
+    def __init__(self, folder, dtype):
+        self.folder, self.dtype = Path(folder), np.dtype(dtype).newbyteorder("<")
+        self.record, self.fault = self._read_record()
+        self.losses, self.losses_fault = self._read_table(LOSS)
+        self.curve, self.curve_fault = self._read_table(TRAINING_LOSS)
+
+    def tensor(self, name, shape):
+        """Return the tensor in NAME.bin as (C-order shape), or what is wrong with the file."""
+        path = self.folder / f"{name}.bin"
+        expected = math.prod(shape) * self.dtype.itemsize
+        try:
+            found = path.stat().st_size
+            if found != expected:
+                return (
+                    None,
+                    f"{path.name} has {found} bytes, expected {expected}: {_size(found, shape)}",
+                )
+            return np.fromfile(path, self.dtype).reshape(shape), None
+        except FileNotFoundError:
+            return None, f"{path.name} is missing"
+        except OSError as error:
+            return None, f"{path.name} cannot be read: {error.strerror}"
+
+    def _read_record(self):
+        path = self.folder / RESULT
+        try:
+            record = json.loads(path.read_text())
+        except FileNotFoundError:
+            return {}, f"{RESULT} is missing"
+        except (OSError, ValueError) as error:
+            return {}, f"{RESULT} cannot be read: {error}"
+        return (record, None) if isinstance(record, dict) else ({}, f"{RESULT} is not an object")
+
+    def _read_table(self, name):
+        """Return {first column: number} of a table of two columns with a header."""
+        try:
+            lines = (self.folder / name).read_text().splitlines()
+        except FileNotFoundError:
+            return {}, f"{name} is missing"
+        except (OSError, ValueError) as error:
+            return {}, f"{name} cannot be read: {error}"
+        values = {}
+        for number, line in enumerate(lines[1:], start=2):
+            words = line.split()
+            if not words:
+                continue
+            try:
+                # Fortran may write 1.0D+00.
+                values[words[0]] = float(words[1].lower().replace("d", "e"))
+            except (IndexError, ValueError):
+                return {}, f"{name} line {number} is not a name and a number: {line[:40]!r}"
+        return values, None
+
+
+def _size(found, shape):
+    """Say what a file of the wrong size may be."""
+    count = math.prod(shape)
+    text = " x ".join(str(length) for length in shape)
+    for itemsize, dtype in ((2, "float16"), (4, "float32"), (8, "float64")):
+        if found == count * itemsize:
+            return f"it looks like {dtype} of the right shape ({text})"
+    if found == count * 4 + 8:
+        return "it has 8 bytes too many, like a Fortran sequential file: use access='stream'"
+    return f"the shape is {text}"

@@ -1,0 +1,67 @@
+"""Judge the results of an implementation against the reference bundle. Needs NumPy alone.
+
+    compare_implementation.py BUNDLE OUTPUT [--precision CLASS] [--write FOLDER]
+
+Exit status: 0 passed, 1 failed or not run, 2 the bundle cannot be used.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from clearice.bundle import Bundle, BundleError
+from clearice.errors import InputError
+from clearice.parity import compare
+from clearice.tolerances import PRECISIONS
+from clearice.verdict import verdict_text, write_verdict
+
+
+def compare_implementation(manifest, output, verdict, text, junit, name, precision, **_):
+    """Write the verdict on `output` as JSON, text and JUnit XML; a failed one is no error here.
+
+    `manifest`: the bundle's manifest.json.
+    """
+    result = compare(Bundle(Path(manifest).parent), output, name, precision)
+    write_verdict(result, verdict, text, junit)
+    print(verdict_text(result))
+
+
+def main(arguments=None):
+    """Run the command line; return its exit status."""
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0],
+        epilog="exit status: 0 passed, 1 failed or not run, 2 the bundle cannot be used",
+    )
+    parser.add_argument("bundle", help="folder of the reference bundle")
+    parser.add_argument("output", help="folder that the implementation wrote")
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        help="class whose tolerances apply (default: what result.json declares, or float32)",
+    )
+    parser.add_argument("--name", help="name of the implementation (default: the folder's)")
+    parser.add_argument("--write", metavar="FOLDER", help="put verdict.json, .txt, junit.xml here")
+    options = parser.parse_args(arguments)
+    try:
+        name = options.name or Path(options.output).resolve().name
+        result = compare(Bundle(options.bundle), options.output, name, options.precision)
+    except BundleError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    if options.write:
+        folder = Path(options.write)
+        paths = (folder / name for name in ("verdict.json", "verdict.txt", "junit.xml"))
+        write_verdict(result, *paths)
+    print(verdict_text(result), end="")
+    return 0 if result["verdict"] == "passed" else 1
+
+
+if "snakemake" in globals():
+    from clearice.bridge import run_job
+
+    run_job(compare_implementation, snakemake)
+elif __name__ == "__main__":
+    sys.exit(main())

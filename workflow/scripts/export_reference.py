@@ -1,0 +1,66 @@
+"""Write the reference bundle of a trained model: tensors, losses, tolerances, an oracle."""
+
+from pathlib import Path
+
+import jsonschema
+from clearice import cases
+from clearice.dataset import open_split
+from clearice.errors import InputError
+from clearice.files import read_json, xxh3_of_file
+from clearice.model import load_model
+from clearice.reference import write_bundle
+
+SCHEMA = Path(__file__).resolve().parent.parent / "schemas" / "reference.schema.json"
+
+
+def export_reference(model, dataset, manifest, settings, **_):
+    """Write the bundle into the folder of `manifest` (the bundle's, results/reference).
+
+    `model`: a safetensors file of simple_cnn; `dataset`: the dataset's manifest.json;
+    `settings`: config["reference"]. Raises InputError for what does not fit together.
+    """
+    network, metadata = load_model(model)
+    if metadata["architecture"] != settings["architecture"]:
+        raise InputError(
+            "is of another architecture",
+            file=model,
+            expected=settings["architecture"],
+            found=metadata["architecture"],
+        )
+    weights = {
+        name.replace(".", "_"): tensor.detach().cpu().numpy()
+        for name, tensor in network.state_dict().items()
+    }
+    with open_split(dataset, "test") as reader:
+        bundle_cases, training = bundle_data(reader, settings)
+    provenance = {
+        "model_xxh3": xxh3_of_file(model),
+        "dataset_xxh3": read_json(dataset).get("data_xxh3"),
+    }
+    folder = Path(manifest).parent
+    written = write_bundle(folder, weights, bundle_cases, training, provenance)
+    jsonschema.validate(written, read_json(SCHEMA))
+    print(f"bundle {written['bundle_id']} of {len(written['tensors'])} tensors in {folder}")
+
+
+def bundle_data(reader, settings):
+    """Return the four cases and the training crops that `reader` (the test split) gives."""
+    x, target, sources = cases.test_case(reader, settings["batch_size"])
+    made = {
+        "impulse": (*cases.impulse_case(), "made: one impulse a sample"),
+        "structured": (*cases.structured_case(), "made: no symmetry in any axis"),
+        "noise": (*cases.noise_case(), "made: white Gaussian noise"),
+    }
+    bundle_cases = {"test": {"input": x, "target": target, "source": sources}}
+    for name, (image, wanted, source) in made.items():
+        bundle_cases[name] = {"input": image, "target": wanted, "source": source}
+    batches, crops = cases.training_batches(settings["steps"], settings["batch_size"])
+    x, target = cases.training_crops(reader, settings["crop_px"], crops)
+    training = {"input": x, "target": target, "batches": batches}
+    return bundle_cases, {**training, "learning_rate": float(settings["learning_rate"])}
+
+
+if "snakemake" in globals():
+    from clearice.bridge import run_job
+
+    run_job(export_reference, snakemake)

@@ -1,0 +1,99 @@
+"""Run one implementation on the reference bundle and record how it ended.
+
+A command that crashes or cannot run here (exit status 3) is a fact for the verdict, not an error
+of the workflow: the job succeeds and result.json says what happened.
+"""
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from clearice.layout import RESULT
+
+CANNOT_RUN = 3
+
+
+def run_implementation(manifest, output, command, repository, **_):
+    """Run `command --bundle DIR --output OUTPUT`; write OUTPUT/result.json.
+
+    `manifest`: the bundle's manifest.json. In the words of `command`, {python} stands for this
+    interpreter and {repository} for the folder of the Snakefile.
+    """
+    folder = Path(output)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    words = command_words(command, repository)
+    words += ["--bundle", str(Path(manifest).parent), "--output", str(folder)]
+    print(shlex.join(words), flush=True)
+    start = time.perf_counter()
+    status, last_line = _run(words)
+    result = _own_result(folder)
+    result |= {
+        "status": {0: "finished", CANNOT_RUN: "not run"}.get(status, "failed"),
+        "exit_status": status,
+        "message": last_line if status else result.get("message", ""),
+        "seconds": round(time.perf_counter() - start, 3),
+        "command": command,
+    }
+    (folder / RESULT).write_text(json.dumps(result, indent=1) + "\n")
+    print(f"{result['status']}, exit status {status}: {result['message']}")
+
+
+def command_words(command, repository):
+    """Return the words of a command with its placeholders filled in; a path may have spaces."""
+    fill = {"{python}": sys.executable, "{repository}": str(repository)}
+    words = shlex.split(command)
+    for placeholder, value in fill.items():
+        words = [word.replace(placeholder, value) for word in words]
+    return words
+
+
+def _run(words):
+    """Return the exit status of a command and the last line of its standard error.
+
+    A command that does not exist has status 127. If this job is stopped, so is the command.
+    """
+    try:
+        process = subprocess.Popen(
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )
+    except OSError as error:
+        return 127, f"cannot start {words[0]}: {error.strerror}"
+    with process:
+        try:
+            standard, errors = process.communicate()
+        except BaseException:
+            process.terminate()
+            raise
+    print(standard, end="")
+    print(errors, end="")
+    lines = [line.strip() for line in errors.splitlines() if line.strip()]
+    return process.returncode, lines[-1] if lines else ""
+
+
+def _own_result(folder):
+    """Return what the implementation says of itself, or why that cannot be read."""
+    try:
+        result = json.loads((folder / RESULT).read_text())
+    except FileNotFoundError:
+        return {}
+    except (ValueError, OSError) as error:
+        return {"message": f"its {RESULT} is not JSON: {error}"}
+    return result if isinstance(result, dict) else {"message": f"its {RESULT} is no object"}
+
+
+if "snakemake" in globals():
+    from clearice.bridge import run_job
+
+    run_job(run_implementation, snakemake)
