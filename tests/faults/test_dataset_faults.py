@@ -1,0 +1,271 @@
+"""Killed, out of room, or given an edited shard: the next run ends as an undisturbed one."""
+
+import contextlib
+import multiprocessing
+import os
+import random
+import shutil
+import subprocess
+import time
+
+import pytest
+from clearice import growth
+from clearice.errors import InputError
+from clearice.files import read_json
+from clearice.growth import grow
+from clearice.manifest import SIDES
+from concatenate_shards import concatenate_shards
+from shard_files import make_shard
+
+FORK = multiprocessing.get_context("fork")  # imports once, not once a trial
+
+
+def make_shards(folder, count, n=3, size_px=32):
+    """Return the records' paths of `count` shards of n x size x size float32."""
+    names = [f"m{i:02d}" for i in range(count)]
+    return [make_shard(folder / "shards", name, n=n, size_px=size_px) for name in names]
+
+
+def concatenate(dataset, records):
+    """Run the job as Snakemake does: its outputs are removed first."""
+    outputs = {f"{side}_bin": dataset / f"train_{side}.bin" for side in SIDES}
+    outputs["segments"] = dataset / "train.json"
+    for path in outputs.values():
+        path.unlink(missing_ok=True)
+    concatenate_shards(records, [], [], split="train", **outputs)
+
+
+def contents(dataset):
+    """Return the bytes of everything that the job leaves, its store included."""
+    names = ("train_input.bin", "train_target.bin", "train.json")
+    names += tuple(f".store/train_{side}.bin" for side in SIDES)
+    return {name: (dataset / name).read_bytes() for name in names}
+
+
+def undisturbed(folder, *histories):
+    """Return what runs over each of these lists of records leave, one after the other."""
+    for records in histories:
+        concatenate(folder, records)
+    return contents(folder)
+
+
+def start_from(folder, *histories):
+    """Return a new dataset folder in which those runs have finished."""
+    for records in histories:
+        concatenate(folder, records)
+    return folder
+
+
+def run_and_kill(dataset, records, seconds):
+    """Run the job in a process that is killed after that time; return whether it was alive."""
+    process = FORK.Process(target=concatenate, args=(dataset, records))
+    process.start()
+    process.join(seconds)
+    process.kill()
+    process.join()
+    return process.exitcode == -9
+
+
+HISTORIES = {  # which runs finish before the one that is killed, by indices of shards
+    "first run": [slice(0, 12)],
+    "growth": [slice(0, 12, 2), slice(0, 12)],
+    "rebuild": [slice(0, 12), slice(1, 12)],
+}
+
+
+@pytest.mark.parametrize("history", HISTORIES)
+def test_kill_9_at_random_moments(tmp_path, monkeypatch, history):
+    monkeypatch.setattr(growth, "_COMMIT_BYTES", 30_000)  # a commit every other shard
+    records = make_shards(tmp_path, 12)
+    *before, last = [records[part] for part in HISTORIES[history]]
+    expected = undisturbed(tmp_path / "undisturbed", *before, last)
+    start_from(tmp_path / "timed", *before)
+    begin = time.perf_counter()
+    assert not run_and_kill(tmp_path / "timed", last, 60)
+    seconds, killed = time.perf_counter() - begin, 0
+    chance = random.Random(0)
+    for trial in range(12):
+        dataset = start_from(tmp_path / f"killed_{trial}", *before)
+        for _ in range(3):
+            killed += run_and_kill(dataset, last, chance.uniform(0, seconds))
+        concatenate(dataset, last)
+        assert contents(dataset) == expected
+        shutil.rmtree(dataset)
+    assert killed > 5, "nearly no run was hit"
+
+
+class Crash:
+    """Ends the process, as a power cut would, at the k-th call of any of these functions."""
+
+    CALLS = ("open", "fsync", "replace", "link", "unlink", "utime", "copy_file_range")
+
+    def __init__(self, k):
+        self.k, self.calls = k, 0
+
+    def __enter__(self):
+        for name in self.CALLS:
+            setattr(os, name, self._wrap(getattr(os, name)))
+        return self
+
+    def __exit__(self, *_):
+        pass  # the process ends
+
+    def _wrap(self, function):
+        def called(*arguments, **keywords):
+            self._count()
+            result = function(*arguments, **keywords)
+            self._count()
+            return result
+
+        return called
+
+    def _count(self):
+        self.calls += 1
+        if self.calls == self.k:
+            os._exit(9)
+
+
+def run_and_crash(dataset, records, k):
+    def job():
+        with Crash(k):
+            concatenate(dataset, records)
+
+    process = FORK.Process(target=job)
+    process.start()
+    process.join()
+    return process.exitcode
+
+
+@pytest.mark.parametrize("history", HISTORIES)
+def test_a_crash_at_every_step(tmp_path, monkeypatch, history):
+    monkeypatch.setattr(growth, "_COMMIT_BYTES", 2 * 3 * 32 * 32 * 4)
+    records = make_shards(tmp_path, 4)
+    steps = {"first run": [[0, 1, 2, 3]], "growth": [[1, 2], [0, 1, 2, 3]]}
+    steps["rebuild"] = [[0, 1, 2], [0, 2, 3]]
+    *before, last = [[records[i] for i in chosen] for chosen in steps[history]]
+    expected = undisturbed(tmp_path / "undisturbed", *before, last)
+    for k in range(1, 1000):
+        dataset = start_from(tmp_path / f"crashed_{k}", *before)
+        status = run_and_crash(dataset, last, k)
+        assert status in (0, 9)
+        concatenate(dataset, last)
+        assert contents(dataset) == expected, f"crash at step {k}"
+        shutil.rmtree(dataset)
+        if status == 0:
+            break
+    assert status == 0
+    assert k > 40, "the steps are not those of a whole run"
+
+
+@contextlib.contextmanager
+def small_disk(folder, mib):
+    """Mount a file system of that size; skip where that is not allowed."""
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={mib}m", "tmpfs", str(folder)]
+    try:
+        mounted = subprocess.run(command, capture_output=True, text=True)
+    except FileNotFoundError:
+        pytest.skip("needs the command mount")
+    if mounted.returncode:
+        pytest.skip(f"needs root to mount a small tmpfs: {mounted.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_disk_too_small_is_one_line_before_anything_is_written(tmp_path):
+    records = make_shards(tmp_path, 6, n=256)  # 1 MiB a binary
+    with small_disk(tmp_path / "disk", 8) as disk:
+        dataset = disk / "dataset"
+        concatenate(dataset, records[:3])
+        good = {side: (dataset / f".store/train_{side}.bin").read_bytes() for side in SIDES}
+        with pytest.raises(InputError, match=r"dataset: the disk can't hold the dataset: expected"):
+            concatenate(dataset, records)
+        for side in SIDES:
+            assert (dataset / f".store/train_{side}.bin").read_bytes() == good[side]
+        concatenate(dataset, records[:3])  # what was good is there again, without a copy
+        assert (dataset / "train_input.bin").read_bytes() == good["input"]
+
+
+def test_a_disk_that_fills_meanwhile_is_one_line_and_the_rest_follows(tmp_path, monkeypatch):
+    monkeypatch.setattr(growth, "_COMMIT_BYTES", 1)
+    monkeypatch.setattr(growth, "_check_free_space", lambda *_: None)  # it looked free
+    records = make_shards(tmp_path, 6, n=256)
+    expected = undisturbed(tmp_path / "undisturbed" / "dataset", records)
+    with small_disk(tmp_path / "disk", 20) as disk:
+        dataset, other = disk / "dataset", disk / "other"
+        other.write_bytes(bytes(13 << 20))
+        with pytest.raises(InputError, match=r"No space left on device; make room and run again"):
+            concatenate(dataset, records)
+        kept = len(read_json(dataset / ".store" / "train.json")["segments"])
+        assert 0 < kept < 6
+        assert sum(p.stat().st_size for p in (dataset / ".store").glob("*.bin")) == kept << 21
+        other.unlink()
+        concatenate(dataset, records)
+        assert contents(dataset) == expected
+
+
+@pytest.mark.parametrize("stored", [True, False])
+@pytest.mark.parametrize("edit", ["changed", "shorter", "longer", "missing"])
+def test_an_edited_shard_is_named_and_nothing_is_lost(tmp_path, stored, edit):
+    records = make_shards(tmp_path, 3)
+    dataset = start_from(tmp_path / "dataset", records if stored else records[:1])
+    store = [(dataset / f".store/train_{side}.bin") for side in SIDES]
+    good = [path.read_bytes() for path in store]
+    binary = tmp_path / "shards" / "m01.target.bin"
+    content, record = binary.read_bytes(), records[1].stat()
+    changed = bytes([content[0] ^ 1]) + content[1:]
+    edits = {"changed": changed, "shorter": content[:-4], "longer": content + bytes(4)}
+    binary.unlink()
+    if edit in edits:
+        binary.write_bytes(edits[edit])
+        os.utime(binary, ns=(record.st_mtime_ns + 10**9,) * 2)
+    with pytest.raises(InputError) as caught:
+        concatenate(dataset, records)
+    line = str(caught.value)
+    assert line.startswith(f"{binary}: ")
+    assert f"delete {records[1]}, so that the shard is made again" in line
+    assert [path.read_bytes() for path in store] == good
+    make_shard(tmp_path / "shards", "m01", n=3, size_px=32)  # as a new run would
+    concatenate(dataset, records)
+    assert contents(dataset) == undisturbed(tmp_path / "undisturbed", records[:1], records)
+
+
+def test_an_edited_shard_that_is_used_in_place_is_named_too(tmp_path):
+    records = make_shards(tmp_path, 2)
+    binary = tmp_path / "shards" / "m00.input.bin"
+    content = binary.read_bytes()
+    segments = tmp_path / "dataset" / "train.json"
+    os.utime(binary, ns=(records[0].stat().st_mtime_ns + 10**9,) * 2)
+    concatenate_shards(records, [], [], segments, "train")  # touched, not changed
+    segments.unlink()
+    binary.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    os.utime(binary, ns=(records[0].stat().st_mtime_ns + 10**9,) * 2)
+    with pytest.raises(InputError, match=r"m00\.input\.bin: changed behind the workflow's back"):
+        concatenate_shards(records, [], [], segments, "train")
+    assert not segments.exists()
+
+
+def test_a_new_run_beside_a_living_job_is_refused(tmp_path):
+    records = make_shards(tmp_path, 2)
+    store = tmp_path / "dataset" / ".store"
+    begun, end = FORK.Event(), FORK.Event()
+
+    def living_job():
+        store.mkdir(parents=True)
+        with growth._only_process(store / "train.lock"):
+            begun.set()
+            end.wait(60)
+
+    process = FORK.Process(target=living_job)
+    process.start()
+    try:
+        assert begun.wait(60)
+        shards = [(path, read_json(path)) for path in records]
+        with pytest.raises(InputError, match="another process is writing this dataset"):
+            grow(store, "train", shards)
+    finally:
+        end.set()
+        process.join()
+    assert [record["micrograph"] for _, record in grow(store, "train", shards)] == ["m00", "m01"]
