@@ -39,7 +39,7 @@ rule concatenate_shards:
         code=library("binaries", "growth", "manifest", "shards"),
     output:
         **(
-            {half: f"results/dataset/{{split}}_{half}.bin" for half in ("input_bin", "target_bin")}
+            {f"{half}_bin": f"results/dataset/{{split}}_{half}.bin" for half in ("input", "target")}
             if config["dataset"]["concatenate"]
             else {}
         ),
