@@ -1,0 +1,62 @@
+"""Simulate or download micrographs; with source `files` there is nothing to make.
+
+READS   config.yaml; for source `empiar` the archive at empiar.base_url
+WRITES  results/micrographs/{micrograph}_EVN.mrc, _ODD.mrc, _truth.mrc (simulation)
+        results/micrographs/{micrograph}.mrc (empiar)
+"""
+
+if config["micrographs"]["source"] == "simulation":
+
+    rule simulate_micrograph:
+        """Simulate one micrograph: two counted halves and their noise-free expectation."""
+        input:
+            code=library("simulation", "optics", "particles", "mrc"),
+        output:
+            input="results/micrographs/{micrograph}_EVN.mrc",
+            target="results/micrographs/{micrograph}_ODD.mrc",
+            truth="results/micrographs/{micrograph}_truth.mrc",
+        log:
+            "results/micrographs/{micrograph}.log",
+        benchmark:
+            "results/micrographs/{micrograph}.benchmark.tsv"
+        conda:
+            "../../envs/data.yaml"
+        resources:
+            mem_mb=100
+            + config["simulation"]["height_px"] * config["simulation"]["width_px"] // 25000,
+        params:
+            name=lambda wildcards: wildcards.micrograph,
+            # A larger count adds micrographs and changes none.
+            settings={k: v for k, v in config["simulation"].items() if k != "count"},
+        script:
+            "../scripts/simulate_micrograph.py"
+
+
+if config["micrographs"]["source"] == "empiar":
+
+    # Compute nodes of a cluster often have no way out to the internet.
+    localrules:
+        fetch_micrograph,
+
+    rule fetch_micrograph:
+        """Download one micrograph of an EMPIAR entry, in parallel ranges that can be resumed."""
+        # No code among the inputs, and the output is updated: a new version of clearice asks the
+        # archive whether the file is the same instead of downloading hundreds of gigabytes again.
+        output:
+            micrograph=update("results/micrographs/{micrograph}.mrc"),
+        log:
+            "results/micrographs/{micrograph}.log",
+        benchmark:
+            "results/micrographs/{micrograph}.benchmark.tsv"
+        conda:
+            "../../envs/data.yaml"
+        # As many cores as connections: few files at once, so that the archive is not flooded.
+        threads: config["empiar"]["connections"]
+        resources:
+            mem_mb=128,
+            downloads=1,  # `--resources downloads=1` allows one file at a time
+        params:
+            file=lambda wildcards: "{entry}/{directory}/".format_map(config["empiar"])
+            + f"{wildcards.micrograph}.mrc",
+        script:
+            "../scripts/fetch_micrograph.py"

@@ -1,0 +1,146 @@
+"""HTTP that survives a bad network: a short stall timeout, retries with longer and longer pauses.
+
+A `Fault` is what may pass (no answer, a stall, a 503, a body cut short) and is tried again; an
+`InputError` is what will not (404, 403) and ends at once.
+"""
+
+import contextlib
+import dataclasses
+import http.client
+import random
+import re
+import time
+import urllib.error
+import urllib.request
+
+from clearice import __version__
+from clearice.errors import InputError
+
+BLOCK_BYTES = 1 << 16
+_PASSING_STATUS = {408, 425, 429, 500, 502, 503, 504}
+_PROGRESS_BYTES = 1 << 16  # an attempt that brought so much was worth it: counting starts again
+
+
+@dataclasses.dataclass(frozen=True)
+class Patience:
+    """How long to wait and how often to try."""
+
+    stall_s: float = 20.0  # without enough bytes for so long, a connection is given up
+    least_bytes: int = 1 << 14  # that it must bring in that time
+    attempts: int = 7  # in a row that bring nothing
+    first_pause_s: float = 1.0  # doubled after every attempt
+    longest_pause_s: float = 30.0
+
+
+class Fault(Exception):
+    """A failure that may pass. `gained_bytes` arrived before it; the server asks for a pause."""
+
+    def __init__(self, text, pause_s=0.0):
+        super().__init__(" ".join(text.split()))
+        self.pause_s, self.gained_bytes = pause_s, 0
+
+
+def persist(action, url, patience, *, advice, pause=time.sleep):
+    """Return action(), called again after each Fault; InputError once patience is at its end.
+
+    `pause` waits for so many seconds; `advice` ends the error.
+    """
+    failures = 0
+    while True:
+        try:
+            return action()
+        except Fault as fault:
+            failures = 1 if fault.gained_bytes >= _PROGRESS_BYTES else failures + 1
+            if failures >= patience.attempts:
+                what = f"gave up after {failures} attempts in a row, the last: {fault}"
+                raise InputError(what, file=url, advice=advice) from None
+            seconds = min(patience.first_pause_s * 2 ** (failures - 1), patience.longest_pause_s)
+            seconds = max(seconds, min(fault.pause_s, patience.longest_pause_s))
+            print(f"{url}: {fault}; trying again in {seconds:.0f} s", flush=True)
+            pause(seconds * random.uniform(0.75, 1.0))  # connections must not return in step
+
+
+@contextlib.contextmanager
+def opened(url, patience, byte_range=None):
+    """Open `url`, following redirects, and yield the response: status 200, or 206 for a range.
+
+    `byte_range` is (first, stop). Raises Fault or InputError.
+    """
+    headers = {"User-Agent": f"clearice/{__version__}", "Accept-Encoding": "identity"}
+    if byte_range:
+        headers["Range"] = f"bytes={byte_range[0]}-{byte_range[1] - 1}"
+    request = urllib.request.Request(url, headers=headers)
+    try:
+        response = urllib.request.urlopen(request, timeout=patience.stall_s)
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise _status_error(url, error) from None
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise _fault(error) from None
+    with response:
+        if response.headers.get("Content-Encoding", "identity") != "identity":
+            raise Fault(f"sent {response.headers['Content-Encoding']}-encoded, which was not asked")
+        yield response
+
+
+def blocks(response, count, patience):
+    """Yield exactly `count` bytes of the body in blocks, or raise Fault.
+
+    A connection that trickles is a stalled one.
+    """
+    left = count
+    checked_at, checked_left = time.monotonic(), left
+    while left:
+        try:
+            block = response.read1(min(BLOCK_BYTES, left))
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise _fault(error) from None
+        if not block:
+            raise Fault(f"closed the connection {left} bytes too early")
+        left -= len(block)
+        yield block
+        seconds = time.monotonic() - checked_at
+        if seconds > patience.stall_s:
+            if left and checked_left - left < patience.least_bytes:
+                raise Fault(f"sent only {checked_left - left} bytes in {seconds:.0f} s")
+            checked_at, checked_left = time.monotonic(), left
+
+
+def whole_body(response, limit_bytes):
+    """Return the body of a small answer, or raise Fault."""
+    try:
+        body = response.read(limit_bytes + 1)
+    except (OSError, http.client.HTTPException) as error:
+        raise _fault(error) from None
+    announced = response.headers.get("Content-Length")
+    if len(body) > limit_bytes or (announced and len(body) < int(announced)):
+        raise Fault(f"sent {len(body)} bytes where {announced or limit_bytes} fit")
+    return body
+
+
+def content_range(response):
+    """Return (first, stop, total) of a 206 answer; total is None where the server hides it."""
+    text = response.headers.get("Content-Range", "")
+    match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", text.strip())
+    if not match:
+        raise Fault(f"answered 206 with Content-Range {text!r}")
+    first, last, total = match.groups()
+    return int(first), int(last) + 1, None if total == "*" else int(total)
+
+
+def _status_error(url, error):
+    """Tell a status that may pass from one that will not."""
+    status = f"HTTP {error.code} {error.reason}"
+    if error.code in _PASSING_STATUS:
+        wait = error.headers.get("Retry-After", "") if error.headers else ""
+        return Fault(status, float(wait) if wait.isdecimal() else 0.0)
+    return InputError(
+        status, file=url, advice="check empiar.entry, empiar.directory and empiar.base_url"
+    )
+
+
+def _fault(error):
+    reason = getattr(error, "reason", error)
+    if isinstance(reason, TimeoutError):
+        return Fault("no answer in time")
+    return Fault(f"{type(reason).__name__}: {reason}")
