@@ -137,6 +137,15 @@ def read_manifest(path):
     Raises InputError when it is missing, not JSON, of another version, or inconsistent. The
     files that it names are not touched.
     """
+    manifest = load_manifest(path)
+    faults = schema_faults(manifest) or manifest_faults(manifest)
+    if faults:
+        raise InputError(faults[0], file=path, advice=_REMAKE)
+    return manifest
+
+
+def load_manifest(path):
+    """Return the JSON in `path`, or raise InputError if it is no manifest of this version."""
     try:
         manifest = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -152,14 +161,16 @@ def read_manifest(path):
             found=version,
             advice="use the clearice that wrote it, or " + _REMAKE,
         )
-    error = jsonschema.exceptions.best_match(_validator().iter_errors(manifest))
-    if error is not None:
-        where = ".".join(map(str, error.absolute_path)) or "top level"
-        raise InputError(f"{where}: {error.message[:200]}", file=path, advice=_REMAKE)
-    faults = manifest_faults(manifest)
-    if faults:
-        raise InputError(faults[0], file=path, advice=_REMAKE)
     return manifest
+
+
+def schema_faults(manifest):
+    """Return where a manifest doesn't fit workflow/schemas/dataset.schema.json, as lines."""
+    errors = sorted(_validator().iter_errors(manifest), key=jsonschema.exceptions.relevance)
+    return [
+        f"{'.'.join(map(str, error.absolute_path)) or 'top level'}: {error.message[:200]}"
+        for error in reversed(errors)
+    ]
 
 
 @functools.cache
