@@ -101,7 +101,7 @@ def write_results(run, flags, model, history, training):
             "cudnn": torch.backends.cudnn.version() if on_gpu else None,
             "arithmetic": flags,
             "settings": settings,
-            "n_patches": {split: reader.n_patches for split, reader in run.readers.items()},
+            "n_patches": {split: reader.n_patches for split, reader in run.feed.readers.items()},
             "patch_size_px": manifest["patch_size_px"],
             "interruptions": run.interruptions,
             "seconds": last["seconds"],

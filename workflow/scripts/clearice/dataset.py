@@ -98,11 +98,14 @@ class PatchReader:
     def read_into(self, i, input_patch, target_patch):
         """Read patch `i` into two C-contiguous arrays (size, size) of `dtype`, without a copy.
 
+        None for one of them leaves it out, so that two threads can read the sides of a patch.
         Raises IndexError for a patch that does not exist, ValueError for arrays that don't fit.
         """
         segment = self._segments[self._segment_of(i)]
         offset = (i - segment["first_patch"]) * self._patch_bytes
         for side, patch in (("input", input_patch), ("target", target_patch)):
+            if patch is None:
+                continue
             if patch.dtype != self.dtype or patch.nbytes != self._patch_bytes:
                 raise ValueError(f"needs {self.dtype} of {self._patch_bytes} bytes a patch")
             buffer = memoryview(patch).cast("B")  # refuses arrays that are not contiguous

@@ -45,6 +45,14 @@ class Processes:
         if self.world_size > 1:
             torch.distributed.destroy_process_group()
 
+    def share(self, value):
+        """Return rank 0's `value` (anything that can be pickled) on every process."""
+        if self.world_size == 1:
+            return value
+        values = [value]
+        torch.distributed.broadcast_object_list(values, src=0)
+        return values[0]
+
     @property
     def all_reduce(self):
         """The function that sums a tensor over all processes in place; None when alone."""

@@ -1,9 +1,8 @@
-"""What a training says while it runs and leaves behind: history.tsv, peaks of memory, progress."""
+"""What a training says while it runs, and what it leaves behind: history.tsv."""
 
 import sys
 import time
 
-import torch
 import tqdm
 
 from clearice.files import write_text
@@ -13,6 +12,7 @@ COLUMNS = (
     "step",
     "train_loss",
     "test_loss",
+    "batch_loss",
     "learning_rate",
     "batches_per_s",
     "device_wait_fraction",
@@ -22,6 +22,8 @@ COLUMNS = (
     "noise_floor_train",
     "noise_floor_test",
 )
+# train_loss and test_loss are of the weights at the end of the epoch, over all pixels of a split;
+# batch_loss is the mean over the epoch's batches, each before its step.
 _LINE_EVERY_S = 30  # in a log; a terminal has a bar
 
 
@@ -39,24 +41,36 @@ def _field(value):
     return f"{value:.9g}" if isinstance(value, float) else str(value)
 
 
-def peak_host_mib():
-    """Return this process's largest resident set so far (MiB), pinned buffers included.
+class EpochTotals:
+    """Sums over the steps of an epoch: losses weighted by patches, seconds, seconds waited."""
 
-    VmHWM and not getrusage: ru_maxrss survives exec, so that a child inherits its parent's.
-    """
-    with open("/proc/self/status", encoding="ascii") as file:
-        for line in file:
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) / 1024
-    return None
+    def __init__(self, loss=0.0, patches=0, seconds=0.0, waited_s=0.0):
+        self.loss, self.patches, self.seconds, self.waited_s = loss, patches, seconds, waited_s
+
+    def add_loss(self, loss, patches):
+        """Add the mean loss of a batch of so many patches."""
+        self.loss += loss * patches
+        self.patches += patches
+
+    def rates(self, batch_size):
+        """Return the columns that follow from the sums."""
+        return {
+            "batch_loss": self.loss / self.patches,
+            "batches_per_s": self.patches / batch_size / self.seconds,
+            "device_wait_fraction": min(1.0, self.waited_s / self.seconds),
+        }
 
 
-def peak_device_mib(device):
-    """Return the largest amount of device memory held so far (MiB); None on a CPU.
-
-    What is reserved and not what is allocated: the latter leaves out the pools of CUDA graphs.
-    """
-    return torch.cuda.max_memory_reserved(device) / 2**20 if device.type == "cuda" else None
+def describe_row(row, epochs):
+    """Return a row of the history as one line for a log."""
+    floor = row["noise_floor_test"]
+    return (
+        f"epoch {row['epoch']} of {epochs}: train {row['train_loss']:.5g}, "
+        f"test {row['test_loss']:.5g}"
+        + ("" if floor is None else f", noise floor {floor:.5g}")
+        + f"; {row['batches_per_s']:.4g} batches/s, "
+        f"waited for data {100 * row['device_wait_fraction']:.1f} %"
+    )
 
 
 class Progress:

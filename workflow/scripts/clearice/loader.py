@@ -61,6 +61,10 @@ class Loader:
         return self
 
     def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        """End the reader threads, when what they have been asked for is read."""
         for _ in self._threads:
             self._tasks.put(None)
         for thread in self._threads:
@@ -130,9 +134,11 @@ class _Pending:
 
     def submit(self, k, reader, indices, tasks):
         slot = self._ring[k % len(self._ring)]
-        slot.pending = len(indices)
+        slot.pending = 2 * len(indices)
         for row, i in enumerate(indices):
-            tasks.put((slot, reader, int(i), row))
+            input_patch, target_patch = slot.arrays[:, row, 0]  # (S, S) each
+            tasks.put((slot, reader, int(i), input_patch, None))
+            tasks.put((slot, reader, int(i), None, target_patch))
 
     def wait(self, k):
         """Return slot `k` when every patch of it was read; raise what a read raised."""
@@ -154,11 +160,11 @@ class _Pending:
 
 
 def _fill_slots(tasks):
-    """A reader thread: one patch after the other, until a None."""
+    """A reader thread: one side of a patch after the other, until a None."""
     while (task := tasks.get()) is not None:
-        slot, reader, i, row = task
+        slot, reader, i, input_patch, target_patch = task
         try:
-            reader.read_into(i, slot.arrays[0, row, 0], slot.arrays[1, row, 0])
+            reader.read_into(i, input_patch, target_patch)
         except BaseException as error:  # it is the consumer's: it asked for the patch
             slot.done.put(error)
         else:
@@ -180,7 +186,7 @@ class _CopyLane:
         self._begin.record(torch.cuda.current_stream(self._device))
 
     def copy(self, slot, count):
-        """Return (2, count, 1, S, S): `slot` on the device, when the consumer's stream gets there."""
+        """Return `slot` on the device, (2, count, 1, S, S): valid on the consumer's stream."""
         compute = torch.cuda.current_stream(self._device)
         self._buffers.reverse()
         buffer = self._buffers[0]  # that of the batch before the last one ...

@@ -10,7 +10,7 @@ class LateLosses:
 
     On a GPU a report is copied into pinned memory behind its step and read `lag` steps later,
     when it has long arrived; on a CPU it is there at once. Every process reads the report of a
-    step after the same step, so that all of them stop together.
+    step after the same later one, so that all of them save and stop together.
     """
 
     def __init__(self, device):
@@ -19,10 +19,10 @@ class LateLosses:
         self._waiting, self._spare = collections.deque(), []
 
     def push(self, report, about):
-        """Take the (2,) `report` of a step; return those due: a list of (about, loss, stop)."""
+        """Take the (3,) `report` of a step; return those due: (about, loss, save, stop) each."""
         host, arrived = report, None
         if self._on_gpu:
-            host = self._spare.pop() if self._spare else torch.empty(2, pin_memory=True)
+            host = self._spare.pop() if self._spare else torch.empty(3, pin_memory=True)
             host.copy_(report, non_blocking=True)
             arrived = torch.cuda.Event()
             arrived.record()
@@ -40,6 +40,6 @@ class LateLosses:
             if arrived is not None:
                 arrived.synchronize()
                 self._spare.append(host)
-            loss, stop = host.tolist()
-            due.append((about, loss, stop > 0))
+            loss, save, stop = host.tolist()
+            due.append((about, loss, save > 0, stop > 0))
         return due

@@ -60,8 +60,8 @@ def load_model(path, device="cpu"):
 def load_weights(network, tensors, path):
     """Copy `tensors` (a dict by name, read from `path`) into `network`.
 
-    Raises InputError when they don't fit. A missing, an additional or a differently shaped tensor does not fit, and neither does one
-    with a value that is not finite.
+    Raises InputError for a missing, an additional or a differently shaped tensor, and for one
+    with values that are not finite.
     """
     wanted = network.state_dict()
     for name in sorted(wanted.keys() | tensors.keys()):

@@ -1,26 +1,24 @@
-"""The training of a denoiser: epochs, evaluation, interruption, history."""
+"""The training of a denoiser: epochs, evaluation, checkpoints, interruption."""
 
+import math
 import time
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from clearice.checkpoints import find_checkpoint, load_checkpoint, save_checkpoint
-from clearice.dataset import open_split
 from clearice.errors import InputError
+from clearice.feed import Feed
 from clearice.files import xxh3_of_file
-from clearice.history import Progress, peak_device_mib, peak_host_mib, write_history
+from clearice.history import EpochTotals, Progress, describe_row, write_history
 from clearice.interruption import Interruption
-from clearice.loader import Loader
 from clearice.losses import LateLosses
-from clearice.manifest import read_manifest
+from clearice.memory import keep_freed_memory, memory_explained, peak_device_mib, peak_host_mib
 from clearice.model import load_model, load_weights
 from clearice.networks import build_network
 from clearice.optimization import Optimization
-from clearice.sampling import batches_of, epoch_codes, epoch_order, turned
 
-# What may differ between the two parts of an interrupted training: where and how long it runs.
+# What may change between the parts of an interrupted training: how long and where it runs.
 _FREE_SETTINGS = {
     "epochs",
     "device",
@@ -29,56 +27,45 @@ _FREE_SETTINGS = {
     "buffer_mib",
     "reader_threads",
     "compile",
-    "initial_weights",
+    "initial_weights",  # their hash counts, wherever they lie
 }
+# Batches of 4 x 1024 x 1024 px from which on `compile: auto` earns back the minute that it takes.
+_COMPILED_FROM_BATCHES = 20_000
+_POSITION = ("epoch", "batch", "step", "rows", "seconds", "interruptions")
 
 
 class Training:
-    """One training, from its first step or from a checkpoint, to its last epoch.
+    """One training: its data, its network, and how far it has come.
 
-    `settings` is a section of config.yaml's `model`, `checkpoint` the file to continue from and
-    to write; with `demand_checkpoint` it must fit, otherwise one that does not is set aside.
-    `processes` (distributed.Processes) says which part of every batch is ours. Progress is
-    printed by rank 0 alone, and files are written by it alone.
+    `settings` is a section of config.yaml's `model`; `processes` (distributed.Processes) says
+    which part of every batch is ours. Rank 0 alone prints and writes files.
     """
 
     def __init__(self, manifest_path, architecture, settings, device, processes):
-        self.manifest_path, self.manifest = manifest_path, read_manifest(manifest_path)
         self.architecture, self.settings = architecture, settings
         self.device, self.processes = device, processes
-        self.readers = {split: open_split(manifest_path, split) for split in ("train", "test")}
-        self.noise_floor = self.manifest["noise_floor"]
-        self._check()
+        self.feed = Feed(manifest_path, settings, device, processes)
+        self.manifest = self.feed.manifest
         torch.manual_seed(settings["seed"])
         network = build_network(architecture)
         self.identity = self._identity()
         if settings["initial_weights"]:
             start, _ = load_model(settings["initial_weights"])
             load_weights(network, start.state_dict(), settings["initial_weights"])
-        memory_format = (
-            torch.channels_last if settings["channels_last"] else torch.contiguous_format
-        )
+        if device.type == "cpu":
+            keep_freed_memory()
         self.optimization = Optimization(
-            network.to(device, memory_format=memory_format),
+            network,
+            device,
             optimizer=settings["optimizer"],
             learning_rate=settings["learning_rate"],
             precision=settings["precision"],
             all_reduce=processes.all_reduce,
+            compiled=self._compiled(),
         )
-        self.epoch = self.batch = self.step = 0  # epochs, batches of this one, and steps done
-        self.totals = _Totals()
+        self.epoch = self.batch = self.step = 0  # whole epochs, batches of this one, and steps
         self.rows, self.seconds, self.interruptions = [], 0.0, 0
-
-    def _check(self):
-        for split, reader in self.readers.items():
-            if not reader.n_patches:
-                raise InputError(f"the {split} split has no patches", file=self.manifest_path)
-        if self.settings["batch_size"] % self.processes.world_size:
-            raise InputError(
-                "batch_size cannot be shared by the devices",
-                expected=f"a multiple of {self.processes.world_size}",
-                found=self.settings["batch_size"],
-            )
+        self.totals = EpochTotals()
 
     def _identity(self):
         """Return, as a flat dict, all that the weights after a given step depend on."""
@@ -90,25 +77,36 @@ class Training:
             "initial_weights_xxh3": xxh3_of_file(weights) if weights else None,
         }
 
-    # --- checkpoints
+    def _compiled(self):
+        if self.settings["compile"] == "auto":
+            pixels = self.feed.readers["train"].n_patches * self.feed.size_px**2
+            work = self.settings["epochs"] * pixels / (4 * 1024**2)
+            fast = self.device.type == "cuda" and not self.settings["deterministic"]
+            return fast and work >= _COMPILED_FROM_BATCHES
+        return self.settings["compile"] == "always"
+
+    # Checkpoints
 
     def resume(self, path, *, demanded=False):
         """Continue from the checkpoint `path` if it is ours; return a line about it, or None.
 
-        `demanded`: a checkpoint of another training is an InputError and not set aside.
+        `demanded`: a checkpoint of another training is an InputError; else it is set aside.
         """
         if demanded:
             state, remark = load_checkpoint(path, self.identity), None
+        elif self.processes.rank:  # rank 0 sets aside what is not ours
+            state, remark = None, None
         else:
             state, remark = find_checkpoint(path, self.identity)
+        state = self.processes.share(state)
         if state is None:
             return remark
         if state["epoch"] >= self.settings["epochs"] and not demanded:
-            return None  # that training has ended; this one was asked for anew
+            return None  # that training came to its end; this one was asked for anew
         self.optimization.restore(state)
-        for name in ("epoch", "batch", "step", "rows", "seconds", "interruptions"):
+        for name in _POSITION:
             setattr(self, name, state[name])
-        self.totals = _Totals(**state["totals"])
+        self.totals = EpochTotals(**state["totals"])
         self.interruptions += 1
         torch.set_rng_state(state["rng"])
         if self.device.type == "cuda" and state["device_rng"] is not None:
@@ -116,54 +114,44 @@ class Training:
         return f"continues from {path}: epoch {self.epoch + 1}, batch {self.batch + 1}"
 
     def save(self, path):
-        """Write the checkpoint, unless the weights have ceased to be finite (InputError)."""
+        """Write a checkpoint; InputError if the weights have ceased to be finite."""
         if not self.optimization.is_finite():
             raise InputError(
-                "the weights are not finite",
-                advice="lower learning_rate; the last checkpoint is kept",
+                f"the weights are not finite after step {self.step}",
+                advice="lower learning_rate; the last good checkpoint is kept",
             )
         if self.processes.rank:
             return
         on_gpu = self.device.type == "cuda"
-        state = {
+        state = {name: getattr(self, name) for name in _POSITION} | self.optimization.state()
+        state |= {
             "identity": self.identity,
-            **self.optimization.state(),
-            **{
-                name: getattr(self, name)
-                for name in ("epoch", "batch", "step", "rows", "seconds", "interruptions")
-            },
             "totals": vars(self.totals),
             "rng": torch.get_rng_state(),
             "device_rng": torch.cuda.get_rng_state(self.device) if on_gpu else None,
         }
         save_checkpoint(path, state)
 
-    # --- the training
+    # Training
 
     def run(self, checkpoint, history):
         """Train to the last epoch, writing `checkpoint` on the way and `history` every epoch.
 
         SIGTERM or SIGINT ends it between two steps with a checkpoint and SystemExit(128 + n).
-        Raises InputError for a loss that is not finite, naming the batch.
+        Raises InputError for a loss that is not finite, naming the patches, and for want of
+        memory.
         """
-        settings, done = self.settings, self.epoch
+        settings, first = self.settings, self.epoch
         self._checkpoint, self._saved_at_s = Path(checkpoint), time.monotonic()
-        per_epoch = -(-self.readers["train"].n_patches // settings["batch_size"])
-        loader = Loader(
-            -(-settings["batch_size"] // self.processes.world_size),
-            self.manifest["patch_size_px"],
-            self.manifest["dtype"],
-            self.device,
-            threads=settings["reader_threads"],
-            buffer_mib=settings["buffer_mib"],
-        )
-        total, quiet = per_epoch * settings["epochs"], self.processes.rank > 0
+        total = self.feed.batches_per_epoch * settings["epochs"]
+        quiet = self.processes.rank > 0
         with (
-            loader as self._loader,
+            memory_explained(settings, self.feed.size_px, self.device),
+            self.feed,
             Interruption() as self._interruption,
             Progress(total, self.step, quiet=quiet) as self._progress,
         ):
-            for self.epoch in range(done, settings["epochs"]):
+            for self.epoch in range(first, settings["epochs"]):
                 self._train_epoch()
                 self._end_epoch()
                 if not self.processes.rank:
@@ -173,126 +161,82 @@ class Training:
 
     def _train_epoch(self):
         """Take the steps that are left of this epoch."""
-        settings, reader = self.settings, self.readers["train"]
-        order = epoch_order(reader.n_patches, settings["seed"], self.epoch)
-        codes = None
-        if settings["augmentation"]:
-            swap = self.noise_floor["train"] is not None  # only halves are alike
-            codes = epoch_codes(reader.n_patches, settings["seed"], self.epoch, swap=swap)
-        batches = self._shared(order)
-        late = LateLosses(self.device)
-        before_s, waited_s = time.perf_counter(), self._loader.waited_s
-        ours = [batch for batch, _ in batches[self.batch :]]
-        for batch in self._loader.batches(reader, ours):
-            position, count = self.batch, batches[self.batch][1]
-            report = self._step(batch, count, codes)
+        late, clock = LateLosses(self.device), _Clock(self.feed, self.totals)
+        for batch in self.feed.training_batches(self.epoch, self.batch):
+            report = self._step(batch)
             self.batch, self.step = self.batch + 1, self.step + 1
-            stop = self._note(late.push(report, (position, count)), order)
-            now_s = time.perf_counter()
-            self.totals.seconds += now_s - before_s
-            before_s = now_s
-            self.totals.waited_s += self._loader.waited_s - waited_s
-            waited_s = self._loader.waited_s
-            if stop or time.monotonic() - self._saved_at_s > 60 * settings["checkpoint_minutes"]:
-                self._note(late.drain(), order)
-                self._save_and_stop(stop)
-        self._note(late.drain(), order)
-        self.totals.seconds += time.perf_counter() - before_s
+            save, stop = self._note(late.push(report, (batch.position, batch.patches)))
+            clock.read()
+            if save or stop:
+                stop = self._note(late.drain())[1] or stop
+                self._save(stop)
+        self._note(late.drain())
+        clock.read()
 
-    def _shared(self, order):
-        processes = self.processes
-        return batches_of(
-            order,
-            self.settings["batch_size"],
-            rank=processes.rank,
-            world_size=processes.world_size,
+    def _step(self, batch):
+        due_s = self._saved_at_s + 60 * self.settings["checkpoint_minutes"]
+        return self.optimization.step(
+            batch.input,
+            batch.target,
+            batch.patches * self.feed.size_px**2,
+            full=batch.full,
+            save=not self.processes.rank and time.monotonic() > due_s,
+            stop=self._interruption.signal is not None,
         )
 
-    def _step(self, batch, count, codes):
-        pixels = count * self.manifest["patch_size_px"] ** 2
-        stop = self._interruption.signal is not None
-        return self.optimization.step(*self._prepared(batch, codes), pixels, stop)
-
-    def _prepared(self, batch, codes):
-        """Return input and target of `batch` as float32 on the device, turned by `codes`."""
-        pair = batch.input, batch.target
-        if codes is not None and len(batch.indices):
-            pair = turned(*pair, codes[batch.indices])
-        return tuple(patches.float() for patches in pair)
-
-    def _note(self, reports, order):
-        """Take in the losses that have arrived; say whether it is time to stop."""
-        stop = False
-        for (position, count), loss, told in reports:
-            if not np.isfinite(loss):
-                raise self._not_finite(loss, position, order)
-            self.totals.loss += loss * count
-            self.totals.patches += count
+    def _note(self, reports):
+        """Take in the losses that have arrived; return whether to save, and to stop."""
+        save = stop = False
+        for (position, patches), loss, to_save, to_stop in reports:
+            if not math.isfinite(loss):
+                raise InputError(
+                    f"the loss is {loss} in epoch {self.epoch + 1}, batch {position + 1}",
+                    found=f"patches {self.feed.places(self.epoch, position)}",
+                    advice="look at these or lower learning_rate; the last good checkpoint is kept",
+                )
+            self.totals.add_loss(loss, patches)
             self._progress.step(self.epoch + 1, loss)
-            stop = stop or told
-        return stop
+            save, stop = save or to_save, stop or to_stop
+        return save, stop
 
-    def _not_finite(self, loss, position, order):
-        size = self.settings["batch_size"]
-        places = []
-        for i in order[position * size : (position + 1) * size]:
-            micrograph, y, x = self.readers["train"].where(int(i))
-            places.append(f"{micrograph} (y {y}, x {x})")
-        return InputError(
-            f"the loss is {loss} in epoch {self.epoch + 1}, batch {position + 1}",
-            found="patches " + ", ".join(places),
-            advice="look at these micrographs or lower learning_rate; the last checkpoint is kept",
-        )
-
-    def _save_and_stop(self, stop):
-        """Write a checkpoint; with `stop` leave the process as the signal asks."""
+    def _save(self, stop):
+        """Write the checkpoint; with `stop` leave as the signal asks."""
         self.save(self._checkpoint)
         self._saved_at_s = time.monotonic()
         if stop:
-            self._progress.line(f"interrupted: {self._checkpoint} continues from here")
-            # Another process may have been told and not this one: Slurm's signal is SIGTERM.
+            self._progress.line(f"interrupted; {self._checkpoint} continues from here")
+            # Where another process had the signal, ours is that of batch systems, SIGTERM.
             raise SystemExit(128 + (self._interruption.signal or 15))
 
-    # --- evaluation
+    # Evaluation
 
     def _end_epoch(self):
-        """Evaluate both splits and add the epoch's row."""
-        losses = {split: self._evaluate(split) for split in self.readers}
-        totals, self.totals, self.batch = self.totals, _Totals(), 0
+        """Evaluate both splits and add the epoch's row to the history."""
+        losses = {split: self._evaluate(split) for split in self.feed.readers}
+        totals, self.totals, self.batch = self.totals, EpochTotals(), 0
         self.seconds += totals.seconds
-        row = {
-            "epoch": self.epoch + 1,
-            "step": self.step,
-            "train_loss": losses["train"],
-            "test_loss": losses["test"],
-            "learning_rate": self.settings["learning_rate"],
-            "batches_per_s": totals.patches / self.settings["batch_size"] / totals.seconds,
-            "device_wait_fraction": min(1.0, totals.waited_s / totals.seconds),
-            "seconds": self.seconds,
-            "peak_host_mib": peak_host_mib(),
-            "peak_device_mib": peak_device_mib(self.device),
-            "noise_floor_train": self.noise_floor["train"],
-            "noise_floor_test": self.noise_floor["test"],
-        }
-        self.rows.append(row)
-        floor = (
-            ""
-            if row["noise_floor_test"] is None
-            else f", noise floor {row['noise_floor_test']:.5g}"
+        self.rows.append(
+            {
+                "epoch": self.epoch + 1,
+                "step": self.step,
+                "train_loss": losses["train"],
+                "test_loss": losses["test"],
+                "learning_rate": self.settings["learning_rate"],
+                **totals.rates(self.settings["batch_size"]),
+                "seconds": self.seconds,
+                "peak_host_mib": peak_host_mib(),
+                "peak_device_mib": peak_device_mib(self.device),
+                "noise_floor_train": self.manifest["noise_floor"]["train"],
+                "noise_floor_test": self.manifest["noise_floor"]["test"],
+            }
         )
-        self._progress.line(
-            f"epoch {row['epoch']} of {self.settings['epochs']}: train {row['train_loss']:.5g}, "
-            f"test {row['test_loss']:.5g}{floor}; {row['batches_per_s']:.4g} batches/s, "
-            f"waited {100 * row['device_wait_fraction']:.1f} %"
-        )
+        self._progress.line(describe_row(self.rows[-1], self.settings["epochs"]))
 
     def _evaluate(self, split):
         """Return the mean squared error over all pixels of `split`."""
-        reader = self.readers[split]
-        batches = self._shared(np.arange(reader.n_patches))
         total = torch.zeros(2, dtype=torch.float64, device=self.device)
-        for batch in self._loader.batches(reader, [batch for batch, _ in batches]):
-            total[0] += self.optimization.error_sum(*self._prepared(batch, None))
+        for batch in self.feed.evaluation_batches(split):
+            total[0] += self.optimization.error_sum(batch.input, batch.target, full=batch.full)
             if self._interruption.signal is not None and self.processes.world_size == 1:
                 break
         total[1] = float(self._interruption.signal is not None)
@@ -300,12 +244,24 @@ class Training:
             self.processes.all_reduce(total)
         error, stop = total.tolist()
         if stop:
-            self._save_and_stop(True)
-        return error / (reader.n_patches * self.manifest["patch_size_px"] ** 2)
+            self._save(stop=True)
+        if not math.isfinite(error):
+            raise InputError(
+                f"the loss of the {split} split is {error} after epoch {self.epoch + 1}",
+                advice="look for pixels that are not finite; the last good checkpoint is kept",
+            )
+        return error / (self.feed.readers[split].n_patches * self.feed.size_px**2)
 
 
-class _Totals:
-    """Sums over the steps of an epoch."""
+class _Clock:
+    """Adds the time since it was last read, and the part of it spent waiting, to the totals."""
 
-    def __init__(self, loss=0.0, patches=0, seconds=0.0, waited_s=0.0):
-        self.loss, self.patches, self.seconds, self.waited_s = loss, patches, seconds, waited_s
+    def __init__(self, feed, totals):
+        self._feed, self._totals = feed, totals
+        self._seconds, self._waited_s = time.perf_counter(), feed.waited_s
+
+    def read(self):
+        before = self._seconds, self._waited_s
+        self._seconds, self._waited_s = time.perf_counter(), self._feed.waited_s
+        self._totals.seconds += self._seconds - before[0]
+        self._totals.waited_s += self._waited_s - before[1]
