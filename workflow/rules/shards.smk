@@ -24,18 +24,19 @@ rule shard_micrograph:
         input_bin="results/shards/{micrograph}.input.bin",
         target_bin="results/shards/{micrograph}.target.bin",
         record="results/shards/{micrograph}.json",
-    params:
-        micrograph=lambda wildcards: wildcards.micrograph,
-        patches=config["patches"],
-        dtype=config["dataset"]["dtype"],
-        on_error=config["micrographs"]["on_error"],
     log:
         "results/shards/{micrograph}.log",
     benchmark:
         "results/shards/{micrograph}.benchmark.tsv"
     conda:
         "../../envs/data.yaml"
+    threads: 2  # one a side
     resources:
         mem_mb=256,
+    params:
+        micrograph=lambda wildcards: wildcards.micrograph,
+        patches=config["patches"],
+        dtype=config["dataset"]["dtype"],
+        on_error=config["micrographs"]["on_error"],
     script:
         "../scripts/shard_micrograph.py"
