@@ -15,6 +15,7 @@ from pathlib import Path
 from clearice.connection import (
     Fault,
     Patience,
+    at_end,
     blocks,
     content_range,
     opened,
@@ -168,7 +169,7 @@ def _probe(url, patience):
         if response.headers.get_content_type() in ("text/html", "application/xhtml+xml"):
             raise Fault("sent a web page, not a file")
         total_bytes = None
-        count = HEADER_BYTES
+        count = min(HEADER_BYTES, response.length or HEADER_BYTES)
         if response.status == 206:
             first, stop, total_bytes = content_range(response)
             if first != 0 or stop > HEADER_BYTES:
@@ -183,10 +184,9 @@ def _fetch_stream(url, part, head, patience):
     """Fetch the whole file over one connection."""
     wanted = parse_header(head, url, None).file_bytes
     with opened(url, patience) as response, open(part, "wb") as file:
-        announced = response.headers.get("Content-Length", str(wanted))
-        if announced != str(wanted):
-            raise Fault(f"announces {announced} bytes, but the MRC header says {wanted}")
+        if response.length not in (None, wanted):
+            raise Fault(f"announces {response.length} bytes, but the MRC header says {wanted}")
         for block in blocks(response, wanted, patience):
             file.write(block)
-        if whole_body(response, 0):
+        if not at_end(response):
             raise Fault(f"sent more than the {wanted} bytes of the MRC header")

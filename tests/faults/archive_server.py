@@ -1,0 +1,146 @@
+"""A little archive on 127.0.0.1 that misbehaves as it is told."""
+
+import contextlib
+import re
+import threading
+import time
+import urllib.parse
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+from clearice.mrc import write_micrograph
+
+FILE = "/10025/data/averaged/a.mrc"
+
+PAGE = b"<html><head><title>Service unavailable</title></head><body>later</body></html>"
+
+
+def micrograph_bytes(directory, seed=0):
+    """Return the bytes of a micrograph of 337 kB."""
+    path = directory / "made.mrc"
+    pixels = np.random.default_rng(seed).normal(size=(300, 280)).astype(np.float32)
+    write_micrograph(path, [pixels], 300, 280, pixel_size_angstrom=1.5, label="test")
+    content = path.read_bytes()
+    path.unlink()
+    return content
+
+
+class Archive:
+    """`files`: path -> bytes. `misbehave(request)` names what goes wrong with a request, or None.
+
+    A request is a dict: path, first and stop (None without a range), number (counts from 0).
+    """
+
+    def __init__(self):
+        self.files, self.requests = {}, []
+        self.misbehave = lambda request: None
+        self.released = threading.Event()  # set at the end: nothing waits any more
+        self.under_way, self.most_under_way, self.lock = 0, 0, threading.Lock()
+        archive = self
+
+        class Handler(_Handler):
+            pass
+
+        Handler.archive = archive
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+    def ranges(self, since=0):
+        """Return the (first, stop) that were asked for, but for the probes of the header."""
+        asked = [(r["first"], r["stop"]) for r in self.requests[since:]]
+        return [(first, stop) for first, stop in asked if first is not None and stop != 1024]
+
+
+@contextlib.contextmanager
+def running_archive():
+    """Serve an Archive from a thread."""
+    archive = Archive()
+    thread = threading.Thread(target=archive.server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        yield archive
+    finally:
+        archive.released.set()
+        archive.server.shutdown()
+        archive.server.server_close()
+        thread.join()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+    def do_GET(self):
+        archive = self.archive
+        match = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+        first, stop = (int(match[1]), int(match[2]) + 1) if match else (None, None)
+        path = urllib.parse.unquote(self.path)
+        with archive.lock:
+            request = {"path": path, "first": first, "stop": stop, "number": len(archive.requests)}
+            archive.requests.append(request)
+            archive.under_way += 1
+            archive.most_under_way = max(archive.most_under_way, archive.under_way)
+        try:
+            with contextlib.suppress(ConnectionError):
+                self.answer(archive.misbehave(request), path, first, stop)
+        finally:
+            with archive.lock:
+                archive.under_way -= 1
+
+    def answer(self, fault, path, first, stop):
+        body = self.archive.files.get(path)
+        if fault == "hang up":
+            return
+        if fault == "503":
+            self.page(503)
+        elif fault == "page":
+            self.page(200)
+        elif fault == "page without a type":
+            self.send(200, {"Content-Length": len(PAGE)}, PAGE)
+        elif fault and fault.startswith("redirect to "):
+            self.send(302, {"Location": fault.removeprefix("redirect to ")}, b"")
+        elif body is None:
+            self.page(404)
+        elif path.endswith("/"):
+            headers = {"Content-Type": "text/html;charset=UTF-8"}
+            self.send(200, headers, body[: len(body) // 2] if fault == "cut short" else body)
+        elif fault == "no length":
+            self.send(200, {}, body)
+        elif first is None or fault == "no ranges" or (fault or "").startswith("length "):
+            length = int(fault.split()[1]) if (fault or "").startswith("length ") else len(body)
+            self.send(200, {"Content-Length": length}, body, fault)
+        else:
+            self.send_range(fault, body, first, min(stop, len(body)))
+
+    def page(self, status):
+        self.send(status, {"Content-Type": "text/html", "Content-Length": len(PAGE)}, PAGE)
+
+    def send_range(self, fault, body, first, stop):
+        if fault == "another range":
+            first = first + 512
+        total = len(body) + 1 if fault == "another length" else len(body)
+        part = body[first:stop]
+        content_range = f"bytes {first}-{stop - 1}/{total}"
+        self.send(206, {"Content-Range": content_range, "Content-Length": len(part)}, part, fault)
+
+    def send(self, status, headers, body, fault=None):
+        self.send_response(status)
+        for key, value in headers.items():
+            self.send_header(key, str(value))
+        self.end_headers()
+        if fault == "slow":
+            time.sleep(0.02)
+        if fault == "trickle":
+            for byte in body:
+                self.wfile.write(bytes([byte]))
+                self.wfile.flush()
+                if self.archive.released.wait(0.05):
+                    return
+        if fault in ("stall", "cut short", "no ranges, cut short"):
+            self.wfile.write(body[: len(body) // 3])
+            self.wfile.flush()
+            if fault == "stall":
+                self.archive.released.wait(30)
+            return
+        self.wfile.write(body)

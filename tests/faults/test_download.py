@@ -1,0 +1,285 @@
+"""Downloads from an archive that misbehaves: the right bytes, or one line and no micrograph."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from clearice import ranges
+from clearice.connection import Patience
+from clearice.download import fetch_file
+from clearice.errors import InputError
+from clearice.ranges import missing_ranges
+from conftest import REPOSITORY
+from faults.archive_server import FILE, PAGE, micrograph_bytes, running_archive
+
+HURRY = Patience(stall_s=0.3, attempts=4, first_pause_s=0.01, longest_pause_s=0.02)
+RANGE_BYTES = 1 << 15
+
+
+@pytest.fixture(scope="module")
+def content(tmp_path_factory):
+    return micrograph_bytes(tmp_path_factory.mktemp("content"))
+
+
+@pytest.fixture
+def archive(content, monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with running_archive() as archive:
+        archive.files[FILE] = content
+        yield archive
+
+
+def fetch(archive, path, connections=3):
+    fetch_file(archive.url + FILE, path, connections, HURRY, RANGE_BYTES)
+
+
+def refused(archive, path, connections=3):
+    """Return the one line of a download that must fail and leave no micrograph."""
+    with pytest.raises(InputError) as caught:
+        fetch(archive, path, connections)
+    assert not path.exists()
+    line = str(caught.value)
+    assert "\n" not in line
+    return line
+
+
+def first_time_only(fault):
+    """Misbehave once for each range that is asked for, whatever is left of it later."""
+    seen = set()
+
+    def misbehave(request):
+        key = request["stop"]
+        return fault if key not in seen and not seen.add(key) else None
+
+    return misbehave
+
+
+def test_a_file_comes_in_parallel_ranges(archive, content, tmp_path):
+    archive.misbehave = lambda request: "slow"
+    fetch(archive, tmp_path / "results" / "a.mrc")
+    assert (tmp_path / "results" / "a.mrc").read_bytes() == content
+    assert sorted(archive.ranges()) == missing_ranges([], len(content), RANGE_BYTES)
+    assert 2 <= archive.most_under_way <= 3
+    assert os.listdir(tmp_path / "results") == ["a.mrc"]
+
+
+@pytest.mark.parametrize(
+    "fault", ["503", "hang up", "stall", "trickle", "cut short", "another range", "another length"]
+)
+def test_what_passes_is_tried_again(archive, content, tmp_path, fault):
+    once = first_time_only(fault)
+    archive.misbehave = lambda request: None if request["stop"] == 1024 else once(request)
+    fetch(archive, tmp_path / "a.mrc")
+    assert (tmp_path / "a.mrc").read_bytes() == content
+    assert PAGE not in (tmp_path / "a.mrc").read_bytes()
+
+
+@pytest.mark.parametrize("fault", ["503", "hang up", "stall", "cut short", "page"])
+def test_the_first_request_is_tried_again_too(archive, content, tmp_path, fault):
+    archive.misbehave = lambda request: fault if request["number"] == 0 else None
+    fetch(archive, tmp_path / "a.mrc")
+    assert (tmp_path / "a.mrc").read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("503", "HTTP 503"),
+        ("hang up", "without response"),
+        ("stall", "no answer in time"),
+        ("trickle", "sent only"),
+        ("another range", "sent range"),
+        ("no ranges", "answered 200 to a range"),
+    ],
+)
+def test_what_does_not_pass_ends_in_one_line(archive, tmp_path, fault, words):
+    archive.misbehave = lambda request: None if request["stop"] == 1024 else fault
+    line = refused(archive, tmp_path / "a.mrc", connections=1)
+    assert line.startswith(f"{archive.url}{FILE}: gave up after 4 attempts")
+    assert words in line
+    assert "run again" in line
+    assert len(archive.ranges()) == 4
+
+
+def test_an_interrupted_range_goes_on_at_the_byte_where_it_stopped(archive, content, tmp_path):
+    once = first_time_only("cut short")
+    archive.misbehave = lambda request: once(request) if request["first"] == RANGE_BYTES else None
+    fetch(archive, tmp_path / "a.mrc", connections=1)
+    assert (tmp_path / "a.mrc").read_bytes() == content
+    assert (RANGE_BYTES + RANGE_BYTES // 3, 2 * RANGE_BYTES) in archive.ranges()
+
+
+@pytest.mark.parametrize("status", ["missing", "page", "page without a type"])
+def test_no_page_becomes_a_micrograph(archive, tmp_path, status):
+    if status == "missing":
+        archive.files.clear()
+    archive.misbehave = lambda request: None if status == "missing" else status
+    line = refused(archive, tmp_path / "a.mrc")
+    assert {"missing": "HTTP 404", "page": "web page", "page without a type": "HTML"}[
+        status
+    ] in line
+    assert len(archive.requests) == (4 if status == "page" else 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("change", ["truncated", "longer", "empty", "garbage"])
+def test_a_file_that_is_damaged_in_the_archive_is_refused_at_its_header(
+    archive, content, tmp_path, change
+):
+    archive.files[FILE] = {
+        "truncated": content[:-4],
+        "longer": content + b"\0",
+        "empty": b"",
+        "garbage": os.urandom(64) * 4000,
+    }[change]
+    words = {"truncated": "truncated", "longer": "longer", "empty": "", "garbage": "not an MRC"}
+    assert words[change] in refused(archive, tmp_path / "a.mrc")
+    assert archive.ranges() == []
+
+
+def test_a_server_without_ranges_gives_the_whole_file_at_once(archive, content, tmp_path):
+    archive.misbehave = lambda request: "no ranges"
+    fetch(archive, tmp_path / "a.mrc")
+    assert (tmp_path / "a.mrc").read_bytes() == content
+    assert len(archive.requests) == 2
+
+
+def test_without_ranges_an_interrupted_file_starts_again(archive, content, tmp_path):
+    archive.misbehave = lambda request: (
+        "no ranges, cut short" if request["number"] in (1, 2) else "no ranges"
+    )
+    fetch(archive, tmp_path / "a.mrc")
+    assert (tmp_path / "a.mrc").read_bytes() == content
+    assert len(archive.requests) == 4
+
+
+@pytest.mark.parametrize("difference", [-4, 4])
+def test_a_content_length_that_disagrees_with_the_header_is_refused(
+    archive, content, tmp_path, difference
+):
+    archive.misbehave = lambda request: f"length {len(content) + difference}"
+    line = refused(archive, tmp_path / "a.mrc")
+    assert f"the MRC header says {len(content)}" in line
+
+
+@pytest.mark.parametrize("extra", [b"", b"more"])
+def test_without_any_length_the_header_tells_where_the_file_ends(archive, content, tmp_path, extra):
+    archive.files[FILE] = content + extra
+    archive.misbehave = lambda request: "no length"
+    if extra:
+        assert "sent more than" in refused(archive, tmp_path / "a.mrc")
+    else:
+        fetch(archive, tmp_path / "a.mrc")
+        assert (tmp_path / "a.mrc").read_bytes() == content
+
+
+def test_redirects_are_followed_with_their_ranges(archive, content, tmp_path):
+    archive.files = {"/mirror/a.mrc": content}
+    archive.misbehave = lambda request: (
+        f"redirect to {archive.url}/mirror/a.mrc" if request["path"] == FILE else None
+    )
+    fetch(archive, tmp_path / "a.mrc")
+    assert (tmp_path / "a.mrc").read_bytes() == content
+    assert len(archive.ranges()) == 2 * len(missing_ranges([], len(content), RANGE_BYTES))
+
+
+def test_nobody_listens(tmp_path, archive):
+    archive.server.server_close()
+    assert "ConnectionRefusedError" in refused(archive, tmp_path / "a.mrc")
+
+
+KILLED = """
+import sys
+from clearice.connection import Patience
+from clearice.download import fetch_file
+fetch_file(sys.argv[1], sys.argv[2], 2, Patience(), int(sys.argv[3]))
+"""
+
+
+@pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
+def test_stopped_in_the_middle_it_goes_on_with_what_is_missing(archive, content, tmp_path, stop):
+    path, progress = tmp_path / "a.mrc", tmp_path / "a.mrc.part.json"
+    archive.misbehave = lambda request: (
+        "stall" if (request["first"] or 0) > len(content) // 2 else None
+    )
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "workflow" / "scripts")}
+    command = [sys.executable, "-c", KILLED, archive.url + FILE, str(path), str(RANGE_BYTES)]
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 30
+        while len(json.loads(progress.read_text())["finished"] if progress.exists() else []) < 6:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    finally:
+        process.send_signal(stop)
+        assert process.wait(timeout=15) != 0  # not as long as the stalled connections wait
+    assert not path.exists()
+    finished = json.loads(progress.read_text())["finished"]
+    asked_before = len(archive.requests)
+    archive.misbehave = lambda request: None
+    fetch(archive, path)
+    assert path.read_bytes() == content
+    asked = archive.ranges(since=asked_before)
+    assert sorted(asked) == missing_ranges(finished, len(content), RANGE_BYTES)
+    assert os.listdir(tmp_path) == ["a.mrc"]
+
+
+def interrupt(archive, path):
+    """Leave a download with three finished ranges behind."""
+    archive.misbehave = lambda request: (
+        "503" if (request["first"] or 0) >= 3 * RANGE_BYTES else None
+    )
+    refused(archive, path, connections=1)
+    archive.misbehave = lambda request: None
+    return len(archive.requests)
+
+
+def test_a_failed_download_keeps_its_finished_ranges(archive, content, tmp_path):
+    asked_before = interrupt(archive, tmp_path / "a.mrc")
+    fetch(archive, tmp_path / "a.mrc")
+    assert (tmp_path / "a.mrc").read_bytes() == content
+    assert min(archive.ranges(since=asked_before)) == (3 * RANGE_BYTES, 4 * RANGE_BYTES)
+
+
+def test_another_file_of_that_name_starts_from_the_beginning(archive, content, tmp_path):
+    interrupt(archive, tmp_path / "a.mrc")
+    other = archive.files[FILE] = micrograph_bytes(tmp_path, seed=1)
+    fetch(archive, tmp_path / "a.mrc")
+    assert (tmp_path / "a.mrc").read_bytes() == other
+
+
+@pytest.mark.parametrize(
+    "progress", ["", "{", "[]", '{"total_bytes": 1}', '{"total_bytes": %d, "finished": [[0, 1e9]]}']
+)
+def test_a_list_of_ranges_that_makes_no_sense_is_not_believed(archive, content, tmp_path, progress):
+    interrupt(archive, tmp_path / "a.mrc")
+    text = progress.replace("%d", str(len(content)))
+    (tmp_path / "a.mrc.part.json").write_text(text)
+    fetch(archive, tmp_path / "a.mrc")
+    assert (tmp_path / "a.mrc").read_bytes() == content
+
+
+def test_a_full_disk_is_one_line(archive, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(ranges.os, "pwrite", full)
+    assert "a.mrc: cannot be written: No space left" in refused(archive, tmp_path / "a.mrc")
+
+
+def test_a_file_that_is_here_already_is_not_fetched_again(archive, content, tmp_path):
+    path = tmp_path / "a.mrc"
+    fetch(archive, path)
+    os.utime(path, (1, 1))
+    asked_before = len(archive.requests)
+    fetch(archive, path)
+    assert len(archive.requests) == asked_before + 1  # the header
+    assert path.read_bytes() == content
+    assert path.stat().st_mtime > 1e9
+    path.write_bytes(content[:-4])
+    fetch(archive, path)
+    assert path.read_bytes() == content
