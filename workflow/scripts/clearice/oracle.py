@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from clearice.layout import ACTIVATIONS, CONVOLUTIONS, PARAMETERS
 
 HALO_PX = 3  # three 3 x 3 convolutions
-_BAND_PIXELS = 1 << 18  # 144 columns of float64 a pixel: 0.3 GB in PyTorch's double convolution
+BAND_PIXELS = 256 * 256  # 144 columns of float64 a pixel: 75 MB in PyTorch's double convolution
 
 
 @contextlib.contextmanager
@@ -58,51 +58,71 @@ def network(parameters, x, convolution=None):
     return layers
 
 
-def reference_pass(weights, x, target, convolution=None):
-    """Return (results, loss) of one case in float32: activations, output and gradients."""
+def plain_pass(weights, x, target, convolution=None):
+    """Return (results, loss) of one case in float32, the whole batch at once, as anyone would.
+
+    Its sums are as long as the batch is large: it shows what an honest float32 code may lose.
+    """
     parameters = _leaves(weights, torch.float32)
     layers = network(parameters, torch.from_numpy(x), convolution)
     loss = F.mse_loss(layers["output"], torch.from_numpy(target))
     loss.backward()
-    return {**_arrays(layers), **_gradients(parameters)}, float(loss.detach())
+    gradients = {f"grad_{name}": value.grad.numpy() for name, value in parameters.items()}
+    return {**_arrays(layers), **gradients}, float(loss.detach())
 
 
-def oracle_pass(weights, x, target):
+def reference_pass(weights, x, target):
+    """Return (results, loss) of one case in float32, by bands whose sums are added in float64."""
+    results, loss, _ = _banded_pass(weights, x, target, torch.float32)
+    return {name: values.astype(np.float32) for name, values in results.items()}, loss
+
+
+def oracle_pass(weights, x, target, with_scales=False):
     """Return (results, loss, scales) of one case in float64.
 
-    Large images go in bands of rows with a halo: memory stays bounded, and in float64 the sum
-    over bands is the gradient. `scales` (see gradient_scales) and activations are there only
-    where an image fits into one band.
+    `scales` (see gradient_scales) is empty unless asked for; it needs images that fit into one
+    band.
     """
-    parameters = _leaves(weights, torch.float64)
-    rows = max(1, _BAND_PIXELS // x.shape[3])
-    whole, loss, pieces, scales = rows >= x.shape[2], 0.0, [], {}
+    return _banded_pass(weights, x, target, torch.float64, with_scales)
+
+
+def _banded_pass(weights, x, target, dtype, with_scales=False):
+    """Evaluate by bands of rows with a halo, one sample at a time: memory stays bounded.
+
+    Activations are there only where an image fits into one band.
+    """
+    parameters = _leaves(weights, dtype)
+    rows = max(1, BAND_PIXELS // x.shape[3])
+    whole, loss, pieces, sums = rows >= x.shape[2], 0.0, [], {}
+    results = {f"grad_{name}": np.zeros(np.shape(value)) for name, value in weights.items()}
     output = np.empty(x.shape, np.float64)
     for n in range(x.shape[0]):
         for top in range(0, x.shape[2], rows):
             bottom = min(top + rows, x.shape[2])
             low, high = max(0, top - HALO_PX), min(x.shape[2], bottom + HALO_PX)
-            band = torch.from_numpy(x[n : n + 1, :, low:high].astype(np.float64))
+            band = torch.from_numpy(x[n : n + 1, :, low:high]).to(dtype)
             layers = network(parameters, band)
-            for tensor in layers.values():
-                tensor.retain_grad()
             inside = layers["output"][:, :, top - low : bottom - low]
-            wanted = torch.from_numpy(target[n : n + 1, :, top:bottom].astype(np.float64))
+            wanted = torch.from_numpy(target[n : n + 1, :, top:bottom]).to(dtype)
             part = (inside - wanted).square().sum() / x.size
-            part.backward()
+            wrt = [*parameters.values(), *(layers.values() if with_scales else ())]
+            gradients = torch.autograd.grad(part, wrt)
+            for name, gradient in zip(parameters, gradients, strict=False):
+                results[f"grad_{name}"] += gradient.numpy()
             loss += float(part.detach())
             output[n, :, top:bottom] = inside.detach().numpy()[0]
             if whole:
                 pieces.append(_arrays(layers))
-                _add_scales(scales, parameters, band, layers)
-    results = {"output": output, **_gradients(parameters)}
+            if with_scales:
+                deltas = dict(zip(layers, gradients[len(parameters) :], strict=True))
+                _add_scales(sums, parameters, band, layers, deltas)
+    results["output"] = output
     if whole:
         results |= {name: np.concatenate([p[name] for p in pieces]) for name in ACTIVATIONS}
-        scales = gradient_scales(scales, results)
-    return results, loss, scales
+    return results, loss, gradient_scales(sums, results) if with_scales else {}
 
 
-def _add_scales(scales, parameters, x, layers):
+def _add_scales(scales, parameters, x, layers, deltas):
     """Add one sample's sums: squares of the terms of each gradient, and what ties can change.
 
     A pre-activation so close to 0 that float32 cannot tell its sign is a tie: an honest code may
@@ -114,11 +134,11 @@ def _add_scales(scales, parameters, x, layers):
         ties = 0
         for name in reversed(CONVOLUTIONS):
             weight = parameters[f"{name}_weight"]
-            delta = layers["output" if name == "conv3" else name].grad
+            delta = deltas["output" if name == "conv3" else name]
             if name != "conv3":
                 near = layers[name].abs() <= _rounding(parameters, name, sources[name])
                 ties += int(near.sum())
-                arriving = layers[name.replace("conv", "relu")].grad.abs()
+                arriving = deltas[name.replace("conv", "relu")].abs()
                 flips = flips * (near | (layers[name] > 0)) + arriving * near
             _add(scales, "walk", name, sources[name].square(), weight, delta.square())
             _add(scales, "flips", name, sources[name].abs(), weight, flips)
@@ -162,22 +182,20 @@ def gradient_scales(sums, results):
 
 
 def train(weights, crops, targets, batches, learning_rate, evaluate):
-    """Return (weights, losses, passes) after one SGD step a batch.
+    """Return (weights, losses) after one SGD step a batch; a step's loss is before its update.
 
-    `batches` are (first crop, crops); `evaluate(weights, x, target)` is one of the passes
-    above and gives the dtype. A step's loss is that before its update; `passes` is what evaluate
-    returned, without the activations.
+    `batches` are (first crop, crops); `evaluate(weights, x, target)` is one of the passes above
+    and gives the dtype.
     """
-    losses, passes = [], []
+    losses = []
     for first, count in batches:
         batch = slice(first, first + count)
-        results, loss, *rest = evaluate(weights, crops[batch], targets[batch])
+        results, loss, *_ = evaluate(weights, crops[batch], targets[batch])
         losses.append(loss)
-        passes.append(rest)
         gradients = {name: results[f"grad_{name}"] for name in weights}
         rate = next(iter(gradients.values())).dtype.type(learning_rate)
         weights = {name: weights[name] - rate * gradients[name] for name in weights}
-    return weights, losses, passes
+    return weights, losses
 
 
 def _leaves(weights, dtype):
@@ -189,7 +207,3 @@ def _leaves(weights, dtype):
 
 def _arrays(layers):
     return {name: tensor.detach().numpy() for name, tensor in layers.items()}
-
-
-def _gradients(parameters):
-    return {f"grad_{name}": value.grad.numpy() for name, value in parameters.items()}

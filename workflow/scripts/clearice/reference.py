@@ -21,8 +21,8 @@ from clearice.layout import (
     TWIN,
     case_results,
 )
-from clearice.oracle import deterministic_cpu, oracle_pass, reference_pass, train
-from clearice.rounding import MANTISSA_BITS, rounded_convolution
+from clearice.oracle import deterministic_cpu, oracle_pass, plain_pass, reference_pass, train
+from clearice.rounding import rounded_convolution
 
 
 def write_bundle(folder, weights, cases, training, provenance):
@@ -88,33 +88,28 @@ def _write_case(writer, name, weights, case):
     writer.tensor(f"{name}_input", x, role="input", case=name)
     writer.tensor(f"{name}_target", target, role="target", case=name)
     reference, loss = reference_pass(weights, x, target)
-    oracle, exact_loss, scales = oracle_pass(weights, x, target)
-    emulations = {
-        precision: reference_pass(weights, x, target, rounded_convolution(precision))
-        for precision in MANTISSA_BITS
-    }
-    float32 = tolerances.case_tolerances(x.shape, reference, oracle, scales)
+    oracle, exact, scales = oracle_pass(weights, x, target, tolerances.is_small(x.shape))
+    plain, plain_loss = plain_pass(weights, x, target)
+    honest = {short: plain[short] - oracle[short] for short in oracle}
+    emulated, _ = plain_pass(weights, x, target, rounded_convolution(tolerances.EMULATED))
+    float32 = tolerances.case_tolerances(x.shape, reference, honest, scales)
     for full in case_results(name):
         short = full.removeprefix(f"{name}_")
-        scale = scales.get(short, {}).get("scale_l2", 0.0)
-        tolerance = _by_class(
+        tolerance = tolerances.tensor_tolerances(
             float32[short],
-            {precision: results[short] for precision, (results, _) in emulations.items()},
-            reference[short],
-            tolerances.float64_tolerance(oracle[short], scale),
+            emulated[short] - oracle[short],
+            oracle[short],
+            scales.get(short, {}).get("scale_l2", 0.0),
         )
-        role = "gradient" if short.startswith("grad_") else "output"
-        role = role if short.startswith(("grad_", "output")) else "activation"
+        role = "gradient" if short.startswith("grad_") else "activation"
+        role = "output" if short == "output" else role
         writer.tensor(full, reference[short], role, name, tolerance)
         writer.tensor(f"{ORACLE}/{full}", oracle[short], role, name)
-    allowed = {"float32": tolerances.loss_tolerance(x.shape, loss, exact_loss)}
-    for precision, (_, emulated) in emulations.items():
-        allowed[precision] = max(allowed["float32"], tolerances.CLASS_FACTOR * abs(emulated - loss))
-    allowed["float64"] = tolerances.FLOAT64_RELATIVE * exact_loss
+    reach = tolerances.loss_reach(oracle["output"] - target, emulated["output"] - oracle["output"])
     return {
         "float32": loss,
-        "float64": exact_loss,
-        "tolerance": allowed,
+        "float64": exact,
+        "tolerance": tolerances.loss_tolerances(x.shape, loss, plain_loss - exact, reach, exact),
         "relu_ties": scales.get("ties"),
     }
 
@@ -122,46 +117,39 @@ def _write_case(writer, name, weights, case):
 def _write_training(writer, weights, training):
     """Write the crops and the weights after the steps; return the losses and tolerances."""
     x, target = training["input"], training["target"]
+    batches, rate = training["batches"], training["learning_rate"]
     writer.tensor("training_input", x, role="input", case="training")
     writer.tensor("training_target", target, role="target", case="training")
-    run = functools.partial(
-        train, weights, x, target, training["batches"], training["learning_rate"]
-    )
-    reference, losses, _ = run(reference_pass)
-    oracle, exact, passes = run(oracle_pass)
-    emulations = {
-        precision: run(
-            functools.partial(reference_pass, convolution=rounded_convolution(precision))
-        )
-        for precision in MANTISSA_BITS
-    }
-    shapes = [(count, *x.shape[1:]) for _, count in training["batches"]]
-    steps = list(zip(shapes, (scales for (scales,) in passes), strict=True))
-    float32 = tolerances.weight_tolerances(reference, oracle, steps, training["learning_rate"])
+    run = functools.partial(train, weights, x, target, batches, rate)
+    reference, losses = run(reference_pass)
+    oracle, exact = run(oracle_pass)
+    rounded = rounded_convolution(tolerances.EMULATED)
+    emulated, emulated_losses = run(functools.partial(plain_pass, convolution=rounded))
+    scales = _first_scales(weights, x, target, batches)
+    steps = [((count, *x.shape[1:]), scales) for _, count in batches]
+    honest = {name: reference[name] - oracle[name] for name in PARAMETERS}
+    float32 = tolerances.weight_tolerances(reference, honest, steps, rate)
     for name in PARAMETERS:
-        tolerance = _by_class(
-            float32[name],
-            {precision: trained[name] for precision, (trained, _, _) in emulations.items()},
-            reference[name],
-            tolerances.float64_tolerance(oracle[name]),
-        )
+        error = emulated[name] - oracle[name]
+        tolerance = tolerances.tensor_tolerances(float32[name], error, oracle[name])
         writer.tensor(f"training_{name}", reference[name], "trained weight", "training", tolerance)
         writer.tensor(f"{ORACLE}/training_{name}", oracle[name], "trained weight", "training")
-    facts = list(zip(shapes, losses, exact, strict=True))
-    allowed = {"float32": min(tolerances.loss_tolerance(*step) for step in facts)}
-    for precision, (_, emulated, _) in emulations.items():
-        error = max(abs(a - b) for a, b in zip(emulated, losses, strict=True))
-        allowed[precision] = max(allowed["float32"], tolerances.CLASS_FACTOR * error)
-    allowed["float64"] = tolerances.FLOAT64_RELATIVE * max(exact)
-    return {"float32": losses, "float64": exact, "tolerance": allowed}
+    facts = []
+    for step, loss in enumerate(losses):
+        honest = loss - exact[step]
+        reach = tolerances.CLASS_FACTOR * abs(emulated_losses[step] - exact[step])
+        facts.append(tolerances.loss_tolerances(steps[step][0], loss, honest, reach, exact[step]))
+    # One number a class: a step whose emulated error is 0 by chance must not be the judge.
+    widest = {precision: max(fact[precision] for fact in facts) for precision in facts[0]}
+    return {"float32": losses, "float64": exact, "tolerance": widest}
 
 
-def _by_class(float32, emulated, reference, float64):
-    classes = {
-        precision: tolerances.class_tolerance(float32, values, reference)
-        for precision, values in emulated.items()
-    }
-    return {"float32": float32, **classes, "float64": float64}
+def _first_scales(weights, x, target, batches):
+    """Return the gradient scales of the first step, which stand for all: weights move little."""
+    first, count = batches[0]
+    batch = slice(first, first + count)
+    _, _, scales = oracle_pass(weights, x[batch], target[batch], with_scales=True)
+    return scales
 
 
 def _write_losses(folder, losses, curve):
