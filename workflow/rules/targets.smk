@@ -26,7 +26,7 @@ rule model:
 rule reference:
     """Stop after the reference bundle."""
     input:
-        "results/reference/manifest.json",
+        rules.export_reference.output,
 
 
 rule parity:
