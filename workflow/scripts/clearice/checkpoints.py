@@ -62,6 +62,8 @@ def find_checkpoint(path, identity):
     are None where there is nothing to continue and nothing to say.
     """
     path = Path(path)
+    for leftover in path.parent.glob(f".{path.name}.*.part"):
+        leftover.unlink()  # of a process that was killed while it wrote
     if not path.exists():
         return None, None
     try:

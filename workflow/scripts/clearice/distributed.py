@@ -138,5 +138,5 @@ def _wait(workers, signals):
 
 def _stop_without_parent():
     """Stop this process like SIGTERM does when the process that launched it is gone."""
-    sys.stdin.buffer.read()  # the other end of the pipe is closed by the parent's death alone
+    os.read(0, 1)  # standard input is a pipe that only the parent's death closes
     os.kill(os.getpid(), signal.SIGTERM)

@@ -48,10 +48,10 @@ class Training:
         self.manifest = self.feed.manifest
         torch.manual_seed(settings["seed"])
         network = build_network(architecture)
-        self.identity = self._identity()
         if settings["initial_weights"]:
             start, _ = load_model(settings["initial_weights"])
             load_weights(network, start.state_dict(), settings["initial_weights"])
+        self.identity = self._identity()
         if device.type == "cpu":
             keep_freed_memory()
         self.optimization = Optimization(
@@ -167,6 +167,8 @@ class Training:
             self.batch, self.step = self.batch + 1, self.step + 1
             save, stop = self._note(late.push(report, (batch.position, batch.patches)))
             clock.read()
+            if self.processes.world_size == 1:  # nobody to agree with
+                stop = self._interruption.signal is not None
             if save or stop:
                 stop = self._note(late.drain())[1] or stop
                 self._save(stop)

@@ -1,0 +1,98 @@
+"""Datasets and settings for the tests of the model step, without the steps before it."""
+
+import json
+from pathlib import Path
+
+import clearice
+import numpy as np
+import torch
+from clearice.config import complete_config
+from clearice.distributed import Processes
+from clearice.manifest import NORMALISATION, data_xxh3
+from clearice.training import Training
+
+SCRIPTS = Path(clearice.__file__).parents[1]
+SCHEMA = SCRIPTS.parent / "schemas" / "config.schema.yaml"
+NOISE_FLOOR = 0.25  # variance of the noise of either half: half of that of their difference
+
+
+def write_dataset(folder, *, train=(4, 5), test=(3,), size_px=16, dtype="float32", seed=0):
+    """Write a dataset of noisy halves of smooth images; return the path of its manifest.
+
+    `train` and `test` are the numbers of patches of their micrographs. Files are one a
+    micrograph and side, as with `concatenate: false`, inputs and targets at unlike offsets.
+    """
+    rng = np.random.default_rng(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    splits = {}
+    for split, counts in (("train", train), ("test", test)):
+        segments, first = [], 0
+        for number, count in enumerate(counts):
+            segments.append(_write_segment(folder, f"{split}_{number}", count, size_px, dtype, rng))
+            segments[-1]["first_patch"] = first
+            first += count
+        shape = [first, size_px, size_px]
+        splits[split] = {"n_patches": first, "shape": shape, "segments": segments}
+    manifest = {
+        "format_version": 1,
+        "layout": "patches",
+        "dtype": dtype,
+        "patch_size_px": size_px,
+        "data_xxh3": data_xxh3(splits, dtype, size_px),
+        "splits": splits,
+        "normalisation": NORMALISATION,
+        "noise_floor": {"train": NOISE_FLOOR, "test": NOISE_FLOOR},
+    }
+    path = folder / "manifest.json"
+    path.write_text(json.dumps(manifest))
+    return path
+
+
+def _write_segment(folder, name, count, size_px, dtype, rng):
+    y, x = np.mgrid[:size_px, :size_px] / size_px
+    segment = {"micrograph": name, "n_patches": count, "shard": f"{name}.json"}
+    waves = [np.sin(6 * (x + rng.random())) * np.cos(5 * (y + rng.random())) for _ in range(count)]
+    for side, header in (("input", b""), ("target", b"other content")):
+        noise = rng.normal(0, NOISE_FLOOR**0.5, (count, size_px, size_px))
+        (folder / f"{name}.{side}").write_bytes(header + (waves + noise).astype(dtype).tobytes())
+        segment |= {f"{side}_file": f"{name}.{side}", f"{side}_offset_bytes": len(header)}
+        segment |= {f"{side}_xxh3": f"{rng.integers(2**63):016x}"}
+    places = {"y": [size_px * i for i in range(count)], "x": [7] * count}
+    (folder / f"{name}.json").write_text(json.dumps(places))
+    return segment
+
+
+def model_settings(**changes):
+    """Return a complete section of config.yaml's model, for a CPU, with `changes`."""
+    given = {"device": "cpu", "reader_threads": 2, "epochs": 2, **changes}
+    config = complete_config({"model": {"simple_cnn": given}}, SCHEMA)
+    return config["model"]["simple_cnn"]
+
+
+def build_training(manifest, device="cpu", **changes):
+    """Return a Training in this process."""
+    settings = model_settings(**changes)
+    return Training(manifest, "simple_cnn", settings, torch.device(device), Processes())
+
+
+def train(manifest, folder, device="cpu", **changes):
+    """Train in this process, continuing from `folder`'s checkpoint; return the Training."""
+    training = build_training(manifest, device, **changes)
+    folder.mkdir(parents=True, exist_ok=True)
+    training.resume(folder / "checkpoint.pt")
+    training.run(folder / "checkpoint.pt", folder / "history.tsv")
+    return training
+
+
+def weights_of(training):
+    """Return the weights as NumPy arrays by name."""
+    state = training.optimization.network.state_dict()
+    return {name: tensor.cpu().numpy().copy() for name, tensor in state.items()}
+
+
+def assert_same_weights(one, other):
+    """Demand that two trainings (or dicts of weights) agree to the last bit."""
+    one, other = (w if isinstance(w, dict) else weights_of(w) for w in (one, other))
+    assert one.keys() == other.keys()
+    for name in one:
+        assert one[name].tobytes() == other[name].tobytes(), name
