@@ -28,5 +28,10 @@ rule all:
     """Make the report and everything in it, and fail if a required verdict failed."""
     default_target: True
     input:
+        results_of("shards", "dataset", "model", "reference", "parity", "denoised"),
         "results/report/index.html",
         "results/parity/summary.json",
+
+
+onstart:
+    stop_on_a_small_disk()

@@ -92,7 +92,9 @@ def split_shards(wildcards):
 def dataset_binaries(wildcards):
     """Return the files that hold the patches."""
     if config["dataset"]["concatenate"]:
-        return [f"results/dataset/{s}_{h}.bin" for s in ("train", "test") for h in ("input", "target")]
+        return [
+            f"results/dataset/{s}_{h}.bin" for s in ("train", "test") for h in ("input", "target")
+        ]
     names = accepted_micrographs()
     return shards("input.bin", names) + shards("target.bin", names)
 
@@ -126,3 +128,41 @@ def report_inputs(wildcards):
         "denoised": denoised_files("json"),
         "denoised_micrographs": denoised_files("mrc"),
     }
+
+
+def results_of(*steps):
+    """Return an input function: the results of these steps, at least one file of every job.
+
+    A target asks for all of them. Snakemake does not miss a file that was lost in the middle of
+    a chain whose end exists, and it records a failed job's inputs and params as it does those of
+    a finished one: the run after a failure would find nothing to do.
+    """
+    files = {
+        "shards": lambda: shards("json"),
+        "dataset": lambda: [
+            "results/dataset/micrographs.tsv",
+            "results/dataset/train.json",
+            "results/dataset/test.json",
+            "results/dataset/manifest.json",
+            *dataset_binaries(None),
+        ],
+        "model": lambda: [f"results/model/{a}/denoiser.safetensors" for a in ARCHITECTURES],
+        "reference": lambda: rules.export_reference.output,
+        "parity": lambda: [f"results/parity/{i}/verdict.json" for i in IMPLEMENTATIONS]
+        + [f"results/parity/{i}/output" for i in IMPLEMENTATIONS],
+        "denoised": lambda: denoised_files("mrc"),
+    }
+    return lambda wildcards: [path for step in steps for path in files[step]()]
+
+
+def stop_on_a_small_disk():
+    """Stop the run, with one line, if the disk can't hold what its jobs will write."""
+    from clearice.planning import check_disk  # with NumPy: jobs that parse this file need neither
+
+    needed = [
+        (j.rule.name, j.wildcards_dict.get("micrograph")) for j in workflow.dag.needrun_jobs()
+    ]
+    try:
+        check_disk(config, MICROGRAPHS, needed)
+    except InputError as error:
+        sys.exit(f"error: {error}")

@@ -39,7 +39,10 @@ rule concatenate_shards:
         code=library("binaries", "growth", "manifest", "shards"),
     output:
         **(
-            {f"{half}_bin": f"results/dataset/{{split}}_{half}.bin" for half in ("input", "target")}
+            {
+                f"{half}_bin": f"results/dataset/{{split}}_{half}.bin"
+                for half in ("input", "target")
+            }
             if config["dataset"]["concatenate"]
             else {}
         ),
@@ -76,3 +79,22 @@ rule write_manifest:
         mem_mb=256,
     script:
         "../scripts/write_manifest.py"
+
+
+rule plan:
+    """Print what a run will write, against the free disk, from headers alone."""
+
+    # No benchmark: Snakemake counts it as an output, and would have nothing to do the next time.
+    input:
+        code=library("config", "pairs", "planning", "splits"),
+    log:
+        "results/plan.log",
+    localrule: True
+    conda:
+        "../../envs/data.yaml"
+    resources:
+        mem_mb=256,
+    params:
+        config=config,
+    script:
+        "../scripts/plan.py"

@@ -8,34 +8,34 @@ WRITES  nothing
 rule shards:
     """Stop after the shards."""
     input:
-        shard_records,
+        results_of("shards"),
 
 
 rule dataset:
     """Stop after the dataset."""
     input:
-        "results/dataset/manifest.json",
+        results_of("shards", "dataset"),
 
 
 rule model:
     """Stop after training."""
     input:
-        expand("results/model/{architecture}/denoiser.safetensors", architecture=ARCHITECTURES),
+        results_of("shards", "dataset", "model"),
 
 
 rule reference:
     """Stop after the reference bundle."""
     input:
-        rules.export_reference.output,
+        results_of("shards", "dataset", "model", "reference"),
 
 
 rule parity:
     """Stop after the verdicts."""
     input:
-        expand("results/parity/{implementation}/verdict.json", implementation=IMPLEMENTATIONS),
+        results_of("shards", "dataset", "model", "reference", "parity"),
 
 
 rule denoised:
     """Stop after the denoised micrographs."""
     input:
-        lambda wildcards: denoised_files("mrc"),
+        results_of("shards", "dataset", "model", "denoised"),

@@ -1,0 +1,196 @@
+"""What a run will write, told from configuration and headers alone, against the free disk."""
+
+import concurrent.futures
+import dataclasses
+import os
+from pathlib import Path
+
+from clearice.errors import InputError
+from clearice.halves import check_headers
+from clearice.manifest import ITEM_BYTES, SIDES, patch_bytes
+from clearice.mrc import open_micrograph
+from clearice.patches import patch_origins
+
+GIB = 2**30
+FOLDERS = {
+    kind: f"results/{kind}" for kind in ("micrographs", "shards", "dataset", "denoised")
+}  # kind of file -> where it goes; each may be a link to another disk
+_HEADER_THREADS = 16  # a network file system answers in milliseconds, whoever waits
+
+
+@dataclasses.dataclass(frozen=True)
+class PlannedMicrograph:
+    """One micrograph as its headers describe it; `reason` says why it would be rejected.
+
+    `height_px`, `width_px` and `n_patches` are None where there is no header to read yet.
+    """
+
+    name: str
+    height_px: int | None = None
+    width_px: int | None = None
+    n_patches: int | None = None
+    reason: str | None = None
+
+
+def plan_micrographs(config, micrographs):
+    """Return a PlannedMicrograph for each of `micrographs` (name -> MicrographFiles).
+
+    Reads 1,024 bytes a file. What is still to be simulated has the size that the configuration
+    says, what is still to be downloaded that of the first that is there (None before that).
+    """
+    with concurrent.futures.ThreadPoolExecutor(_HEADER_THREADS) as pool:
+        planned = list(pool.map(lambda files: _planned(config, files), micrographs.values()))
+    known = next((m for m in planned if m.n_patches), None)
+    if known is None:
+        return planned
+    facts = {key: getattr(known, key) for key in ("height_px", "width_px", "n_patches")}
+    return [
+        dataclasses.replace(m, **facts) if m.n_patches is None and m.reason is None else m
+        for m in planned
+    ]
+
+
+def _planned(config, files):
+    source, is_there = config["micrographs"]["source"], os.path.exists(files.input)
+    if source == "simulation":
+        section = config["simulation"]
+        return _cut(config, files, section["height_px"], section["width_px"])
+    if source == "empiar" and not is_there:
+        return PlannedMicrograph(files.name)
+    try:
+        with open_micrograph(files.input) as first:
+            if config["patches"]["target"] == "halves":
+                with open_micrograph(files.target) as second:
+                    check_headers(first, second)
+            return _cut(config, files, first.height_px, first.width_px)
+    except InputError as error:
+        return PlannedMicrograph(files.name, n_patches=0, reason=str(error))
+
+
+def _cut(config, files, height_px, width_px):
+    section = config["patches"]
+    cuts = [section[key] for key in ("size_px", "stride_px", "cover_border")]
+    n_patches = len(patch_origins(height_px, width_px, *cuts))
+    size = section["size_px"]
+    reason = None if n_patches else f"smaller than a patch of {size} x {size} px"
+    return PlannedMicrograph(files.name, height_px, width_px, n_patches, reason)
+
+
+def bytes_to_write(config, planned):
+    """Return kind -> bytes that each of `planned` comes to, in that order, once all is written.
+
+    The kinds are those of FOLDERS. A rejected micrograph has none.
+    """
+    section, dtype = config["dataset"], config["dataset"]["dtype"]
+    shards = [2 * (m.n_patches or 0) * patch_bytes(dtype, _size(config)) for m in planned]
+    pixels = [(m.height_px or 0) * (m.width_px or 0) if m.n_patches else 0 for m in planned]
+    files = {"simulation": 3, "empiar": 1, "files": 0}[config["micrographs"]["source"]]
+    denoised = ITEM_BYTES[config["denoised"]["dtype"]] * config["denoised"]["enabled"]
+    return {
+        "micrographs": [4 * files * count for count in pixels],
+        "shards": shards,
+        "dataset": [section["concatenate"] * count for count in shards],
+        "denoised": [denoised * count for count in pixels],
+    }
+
+
+def _size(config):
+    return config["patches"]["size_px"]
+
+
+def bytes_missing(config, planned, micrographs, wanted=None):
+    """Return kind -> bytes that are still to be written.
+
+    `wanted` is kind -> names of the micrographs whose files will be made (again); without it
+    all of them. Files that are there are replaced, so only the difference counts.
+    """
+    missing = {}
+    for kind, counts in bytes_to_write(config, planned).items():
+        chosen = [
+            (count, micrographs[m.name])
+            for count, m in zip(counts, planned, strict=True)
+            if count and (wanted is None or m.name in wanted[kind])
+        ]
+        there = sum(_bytes_there(kind, files) for _, files in chosen)
+        if kind == "dataset" and chosen:  # the declared files are hard links into the store
+            there = sum(p.stat().st_size for p in Path(FOLDERS[kind], ".store").glob("*.bin"))
+        missing[kind] = max(0, sum(count for count, _ in chosen) - there)
+    return missing
+
+
+def _bytes_there(kind, files):
+    """Return the bytes on disk of one micrograph's own files of a kind."""
+    paths = {
+        "micrographs": [path for path in (files.input, files.target, files.truth) if path],
+        "shards": [f"{FOLDERS['shards']}/{files.name}.{side}.bin" for side in SIDES],
+        "dataset": [],
+        "denoised": [f"{FOLDERS['denoised']}/{files.name}.mrc"],
+    }[kind]
+    return sum(os.path.getsize(path) for path in paths if os.path.exists(path))
+
+
+def disk_shortages(missing):
+    """Return an InputError for each disk that can't hold its share of `missing` (kind -> bytes)."""
+    disks = {}
+    for kind, count in missing.items():
+        if count:
+            disks.setdefault(os.stat(_existing(FOLDERS[kind])).st_dev, []).append(kind)
+    shortages = []
+    for kinds in disks.values():
+        needed, free = sum(missing[kind] for kind in kinds), free_bytes(FOLDERS[kinds[0]])
+        if needed > free:
+            parts = ", ".join(f"{kind} {gib(missing[kind])}" for kind in kinds)
+            shortages.append(
+                InputError(
+                    f"the disk can't hold what is to be written ({parts})",
+                    file=_existing(FOLDERS[kinds[0]]).resolve(),
+                    expected=f"{gib(needed)} free",
+                    found=gib(free),
+                    advice="make room, set dataset.concatenate: false or a larger "
+                    "patches.stride_px, or go on all the same with --no-hooks",
+                )
+            )
+    return shortages
+
+
+def free_bytes(folder):
+    """Return what an ordinary user may still write where `folder` is or will be."""
+    disk = os.statvfs(_existing(folder))
+    return disk.f_bavail * disk.f_frsize
+
+
+def _existing(folder):
+    folder = Path(folder)
+    return next(path for path in (folder, *folder.parents) if path.exists())
+
+
+def gib(count):
+    """Return bytes as text, in GiB, or in MiB if that is clearer."""
+    return f"{count / GIB:,.1f} GiB" if count >= GIB / 10 else f"{count / 2**20:,.1f} MiB"
+
+
+def check_disk(config, micrographs, jobs):
+    """Raise InputError if the disk can't hold what `jobs` write.
+
+    `jobs` are (name of the rule, name of the micrograph or None) of every job that will run;
+    `micrographs` is name -> MicrographFiles. Costs the reading of headers, and nothing if no
+    job writes much. Denoised micrographs count as soon as something asks for them, though their
+    jobs are known only after the micrographs have been listed.
+    """
+    rules = {}
+    for rule, micrograph in jobs:
+        rules.setdefault(rule, set()).add(micrograph)
+    if "list_micrographs" in rules and rules.keys() & {"report", "denoised", "all"}:
+        rules["denoise_micrograph"] = set(micrographs)
+    wanted = {
+        "micrographs": rules.get("simulate_micrograph", rules.get("fetch_micrograph", set())),
+        "shards": rules.get("shard_micrograph", set()),
+        "dataset": set(micrographs) if "concatenate_shards" in rules else set(),
+        "denoised": rules.get("denoise_micrograph", set()),
+    }
+    if not any(wanted.values()):
+        return
+    planned = plan_micrographs(config, micrographs)
+    missing = bytes_missing(config, planned, micrographs, wanted)
+    if shortages := disk_shortages(missing):
+        raise shortages[0]

@@ -1,0 +1,182 @@
+"""Print what a run will write, against the free disk, before anything is written.
+
+`snakemake plan`, or by hand: plan.py [--config FILE] [--directory RUN]. Reads headers only.
+"""
+
+import argparse
+import os
+import textwrap
+from pathlib import Path
+
+import yaml
+from clearice.bridge import run_command, run_job
+from clearice.config import complete_config
+from clearice.errors import InputError
+from clearice.pairs import find_micrographs
+from clearice.planning import (
+    FOLDERS,
+    bytes_missing,
+    bytes_to_write,
+    disk_shortages,
+    free_bytes,
+    gib,
+    plan_micrographs,
+)
+from clearice.splits import read_test_micrographs, split_of
+
+SCHEMA = Path(__file__).resolve().parents[1] / "schemas" / "config.schema.yaml"
+WIDTH = 80
+# Patches written, fsynced, on a workstation's disk; shards and dataset are disk-bound.
+WRITTEN_BYTES_PER_S = 0.4e9
+# simple_cnn in float32, batches of 4 x 1024 x 1024 px: pixels trained on a second.
+TRAINED_PX_PER_S = {"one H100": 84 * 4 * 1024**2, "two CPU cores": 0.28 * 4 * 1024**2}
+
+
+def plan(config):
+    """Print the plan of the checked configuration `config`, relative to the working directory.
+
+    Raises InputError, after printing, when the run would stop: too many micrographs rejected,
+    too few to split, or a disk too small.
+    """
+    micrographs = find_micrographs(config)
+    planned = plan_micrographs(config, micrographs)
+    faults, splits = [], {}
+    print_micrographs(planned, faults, config["micrographs"])
+    try:
+        splits = planned_splits(config, planned)
+    except InputError as error:
+        faults.append(error)
+    counts = print_patches(config, planned, splits)
+    missing = bytes_missing(config, planned, micrographs)
+    print_bytes(bytes_to_write(config, planned), missing)
+    print_time(config, missing, counts.get("train", 0))
+    faults += disk_shortages(missing)
+    for fault in faults:
+        print_wrapped("stops", str(fault))
+    if faults:
+        raise InputError(f"this run would stop: reasons listed above: {len(faults)}")
+
+
+def print_micrographs(planned, faults, section):
+    """Print how many micrographs are accepted, and every rejected one with its reason."""
+    rejected = [m for m in planned if m.reason is not None]
+    accepted = len(planned) - len(rejected)
+    print_wrapped(
+        "micrographs", f"{accepted:,} accepted, {len(rejected):,} rejected, by their headers alone"
+    )
+    for micrograph in rejected:
+        print_wrapped("  rejected", f"{micrograph.name}: {micrograph.reason}")
+    unknown = sum(m.n_patches is None for m in planned)
+    if unknown:
+        print_wrapped("  unknown", f"{unknown:,} still to be downloaded: their size is not known")
+    allowed = section["max_rejected_fraction"] if section["on_error"] == "skip" else 0
+    if not len(rejected) <= allowed * len(planned):
+        faults.append(
+            InputError(
+                f"{len(rejected)} of {len(planned)} micrographs would be rejected",
+                expected=f"at most {allowed:.0%} (micrographs.on_error, max_rejected_fraction)",
+            )
+        )
+
+
+def planned_splits(config, planned):
+    """Return name -> split of the accepted micrographs."""
+    section, named = config["split"], None
+    if section["test_micrographs"]:
+        named = read_test_micrographs(section["test_micrographs"], {m.name for m in planned})
+    accepted = [m.name for m in planned if m.reason is None]
+    return split_of(accepted, section["test_fraction"], section["seed"], named)
+
+
+def print_patches(config, planned, splits):
+    """Print the patches of each split; return split -> their number."""
+    section, dtype = config["patches"], config["dataset"]["dtype"]
+    size = section["size_px"]
+    print_wrapped("patches", f"{size} x {size} px, stride {section['stride_px']} px, {dtype}")
+    counts = {}
+    for split in ("train", "test") if splits else ():
+        members = [m.n_patches or 0 for m in planned if splits.get(m.name) == split]
+        counts[split] = sum(members)
+        print(f"  {split:<12}{counts[split]:>12,} of {len(members):,} micrographs")
+    return counts
+
+
+def print_bytes(total, missing):
+    """Print the bytes of each kind of file, what is still to be written, and the free disk."""
+    row = "{:<14}{:>12}{:>14}{:>14}  {}".format
+    print(row("bytes", "in all", "to write", "disk free", "").rstrip())
+    for kind, counts in total.items():
+        if sum(counts):
+            free = gib(free_bytes(FOLDERS[kind]))
+            print(row(f"  {kind}", gib(sum(counts)), gib(missing[kind]), free, FOLDERS[kind]))
+    together = sum(map(sum, total.values())), sum(missing.values())
+    print(row("  together", *map(gib, together), "", "").rstrip())
+
+
+def print_time(config, missing, n_train):
+    """Print how long writing and training take at rates that were measured elsewhere."""
+    seconds = (missing["shards"] + missing["dataset"]) / WRITTEN_BYTES_PER_S
+    rate = f"{WRITTEN_BYTES_PER_S / 1e9:g} GB/s with fsync, one workstation's disk"
+    print_wrapped("time", f"shards and dataset {in_words(seconds)}, at {rate}")
+    settings = config["model"]["simple_cnn"]
+    trained_px = n_train * settings["epochs"] * config["patches"]["size_px"] ** 2
+    times = [f"{in_words(trained_px / rate)} on {d}" for d, rate in TRAINED_PX_PER_S.items()]
+    print_wrapped(
+        "  training",
+        f"{settings['epochs']} epochs of simple_cnn about {', '.join(times)} (measured in float32)",
+    )
+
+
+def in_words(seconds):
+    """Return a duration as text of two figures."""
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def print_wrapped(label, text):
+    """Print a label and text in 80 columns."""
+    print(
+        textwrap.fill(
+            text,
+            WIDTH,
+            initial_indent=f"{label:<14}",
+            subsequent_indent=" " * 16,
+            break_on_hyphens=False,
+        )
+    )
+
+
+def main():
+    """Plan the run of a folder by hand."""
+    parser = argparse.ArgumentParser(
+        description="Print what a run will write, against the free disk, from headers alone. "
+        "Exit status 1 if the run would stop."
+    )
+    parser.add_argument("--directory", type=Path, default=Path(), help="of the run (default: here)")
+    parser.add_argument("--config", type=Path, help="default: config.yaml of that folder")
+    arguments = parser.parse_args()
+    path = (arguments.config or arguments.directory / "config.yaml").resolve()
+    os.chdir(arguments.directory)
+    plan(complete_config(read_config(path), SCHEMA))
+
+
+def read_config(path):
+    """Return the mapping in a configuration file; InputError if there is none."""
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror})", file=path) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"not YAML ({error})", file=path) from None
+    return {} if config is None else config
+
+
+if "snakemake" in globals():
+    try:
+        run_job(plan, snakemake)
+    finally:  # the log has what a person asked to see
+        print(Path(snakemake.log[0]).read_text(), end="", flush=True)
+elif __name__ == "__main__":
+    run_command(main)
