@@ -1,0 +1,440 @@
+"""The report: what it says of a run, whatever was left out of it; steps; the terminal's summary."""
+
+import csv
+import json
+import os
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from clearice.config import complete_config
+from clearice.errors import InputError
+from clearice.files import read_json, write_json
+from clearice.headlines import duration, memory, summary_text, verdict_line
+from clearice.history import COLUMNS, write_history
+from clearice.manifest import build_manifest, split_part
+from clearice.metrics import compare_micrographs
+from clearice.mrc import open_micrograph, write_micrograph
+from clearice.records import read_micrographs
+from clearice.report import MICROGRAPH_COLUMNS
+from clearice.splits import micrograph_table
+from clearice.steps import Job, busy_seconds, read_jobs, step_table
+from conftest import REPOSITORY
+from report import main, report
+from shard_files import make_shard
+
+TEMPLATE = REPOSITORY / "workflow" / "report" / "page.html"
+SCHEMA = REPOSITORY / "workflow" / "schemas" / "config.schema.yaml"
+ODD_NAME = "<b>a&b</b> $x_1$"
+SIDE_PX = 48
+
+
+class Run:
+    """A folder of results as the steps leave it, small enough for a unit test."""
+
+    def __init__(self, folder):
+        self.results = folder / "results"
+        self.arguments = {
+            "micrographs": self.results / "dataset" / "micrographs.tsv",
+            "manifest": self.results / "dataset" / "manifest.json",
+            **dict.fromkeys(("histories", "trainings", "verdicts", "denoised"), ()),
+            "template": [TEMPLATE],
+            "config": complete_config({}, SCHEMA),
+            "title": "A run",
+            "examples": 2,
+            **self.outputs(),
+        }
+
+    def outputs(self):
+        """Return the outputs of the rule."""
+        folder = self.results / "report"
+        return {
+            "page": folder / "index.html",
+            "summary": folder / "summary.json",
+            "pictures": [
+                folder / name for name in ("loss.svg", "frc.svg", "patches.png", "examples.png")
+            ],
+            "tables": [
+                folder / f"{name}.tsv" for name in ("micrographs", "steps", "parity", "frc")
+            ],
+        }
+
+    def add_dataset(self, names, tested, rejected=()):
+        """Write shards, the table of micrographs and the manifest."""
+        paths = [make_shard(self.results / "shards", name, size_px=SIDE_PX) for name in names]
+        paths += [
+            make_shard(self.results / "shards", name, rejected="truncated & <odd>")
+            for name in rejected
+        ]
+        records = [(path, read_json(path)) for path in paths]
+        splits = {name: "test" if name in tested else "train" for name in names}
+        table = self.arguments["micrographs"]
+        table.parent.mkdir(parents=True)
+        table.write_text(micrograph_table([record for _, record in records], splits))
+        parts = {}
+        for split in ("train", "test"):
+            mine = [
+                (path, record)
+                for path, record in records
+                if splits.get(record["micrograph"]) == split
+            ]
+            parts[split] = split_part(mine, table.parent)
+        write_json(self.arguments["manifest"], build_manifest(parts))
+        return self
+
+    def add_model(self, noise_floor=0.9):
+        """Write a history of three epochs and its record."""
+        folder = self.results / "model" / "simple_cnn"
+        folder.mkdir(parents=True)
+        rows = [
+            {
+                **dict.fromkeys(COLUMNS, 1.5),
+                "epoch": epoch,
+                "test_loss": 1 + 0.1 / epoch,
+                "noise_floor_train": noise_floor,
+                "noise_floor_test": noise_floor,
+            }
+            for epoch in (1, 2, 3)
+        ]
+        write_history(folder / "history.tsv", rows)
+        settings = {
+            "optimizer": "adam",
+            "learning_rate": 1e-3,
+            "batch_size": 4,
+            "precision": "float32",
+        }
+        about = {"architecture": "simple_cnn", "device": "CPU", "devices": 1, "seconds": 12.0}
+        about |= {"torch": "2", "python": "3", "patch_size_px": SIDE_PX, "settings": settings}
+        write_json(folder / "training.json", {**about, "last_epoch": rows[-1]})
+        self.arguments["histories"] = [folder / "history.tsv"]
+        self.arguments["trainings"] = [folder / "training.json"]
+        return self
+
+    def add_denoised(self, names, judges=("target", "truth")):
+        """Write raw, denoised and, as asked, target and truth of each, and their metrics."""
+        folder = self.results / "denoised"
+        y, x = np.mgrid[:SIDE_PX, :SIDE_PX]
+        truth = (np.sin(x / 3) * np.cos(y / 5)).astype(np.float32)
+        for seed, name in enumerate(names):
+            noise = np.random.default_rng(seed).normal(size=(2, *truth.shape)).astype(np.float32)
+            images = {"raw": truth + noise[0], "denoised": truth + noise[0] / 10}
+            images |= {"target": truth + noise[1], "truth": truth}
+            images = {r: images[r] for r in ("raw", "denoised", *judges)}
+            files = {role: folder / f"{seed}_{role}.mrc" for role in images}
+            for role, image in images.items():
+                write_micrograph(
+                    files[role], [image], *image.shape, pixel_size_angstrom=1.5, label="test"
+                )
+            readers = {role: open_micrograph(path) for role, path in files.items()}
+            record = {
+                "micrograph": name,
+                "files": {role: str(path) for role, path in files.items()},
+                "seconds": {"denoise": 1.0},
+                "device": "cpu",
+                **compare_micrographs(readers),
+            }
+            write_json(folder / f"{seed}.json", record)
+            self.arguments["denoised"] = [*self.arguments["denoised"], folder / f"{seed}.json"]
+        return self
+
+    def add_verdict(self, name, state, **facts):
+        """Write a verdict of two rungs."""
+        row = {"rung": "layer", "name": "noise_conv1", "passed": True, "fault": None, "at": [0]}
+        row |= dict.fromkeys(("max_error", "relative_l2", "oracle_l2"), 1e-7)
+        row |= {"reference_oracle_l2": None, "percent": 3.25, "value": 1.0, "reference": 1.0}
+        failed = {**row, "rung": "loss", "name": "test_loss", "passed": False, "percent": 7e5}
+        path = self.results / "parity" / name / "verdict.json"
+        path.parent.mkdir(parents=True)
+        verdict = {
+            "implementation": name,
+            "precision": "float32",
+            "result": {"device": "abacus", "batches_per_s": 0.25},
+            "verdict": state,
+            "rungs": {"layer": "passed", "loss": state},
+            "lowest_failing_rung": "loss" if state == "failed" else None,
+            "worst_percent": 7e5 if state == "failed" else 3.25,
+            "rows_failed": int(state == "failed"),
+            "repeat_bit_equal": True,
+            "diagnosis": ["the kernels are flipped"] if state == "failed" else [],
+            "rows": [row, failed] if state == "failed" else [row, {**row, "rung": "loss"}],
+            **facts,
+        }
+        write_json(path, verdict)
+        self.arguments["verdicts"] = [*self.arguments["verdicts"], path]
+        return self
+
+    def write(self, **changes):
+        """Write the report; return its page as text, checked to be well-formed and complete."""
+        outputs = self.outputs()
+        report(**{**self.arguments, **changes})
+        for path in (outputs["summary"], *outputs["pictures"], *outputs["tables"]):
+            assert path.stat().st_size > 0, path
+        page = outputs["page"].read_text(encoding="utf-8")
+        checker = PageChecker()
+        checker.feed(page)
+        checker.close()
+        assert checker.faults == []
+        assert checker.open == []
+        return page
+
+    def table(self, name):
+        """Return a table beside the page as dicts."""
+        with open(self.results / "report" / name, newline="") as file:
+            return list(csv.DictReader(file, delimiter="\t"))
+
+
+class PageChecker(HTMLParser):
+    """Finds tags left open, things fetched from elsewhere, ids used twice, images without words."""
+
+    VOID = ("meta", "img", "br", "link", "input", "hr")
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.faults, self.ids, self.links = [], [], set(), set()
+
+    def handle_starttag(self, tag, attributes):
+        values = dict(attributes)
+        if tag not in self.VOID:
+            self.open.append(tag)
+        if tag in ("script", "link", "iframe", "b"):
+            self.faults.append(f"<{tag}>")
+        if not values.get("src", "data:").startswith("data:"):
+            self.faults.append(f"fetches {values['src']}")
+        if tag == "a" and not values["href"].startswith("#"):
+            self.faults.append(f"links to {values['href']}")
+        if tag == "img" and not values.get("alt"):
+            self.faults.append("an image without words")
+        if tag == "svg" and not values.get("aria-label"):
+            self.faults.append("a figure without words")
+        if values.get("id") in self.ids:
+            self.faults.append(f"id {values['id']} twice")
+        self.ids |= {values["id"]} if "id" in values else set()
+
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag(tag, attributes)
+        if tag not in self.VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        if not self.open or self.open.pop() != tag:
+            self.faults.append(f"</{tag}>")
+
+
+@pytest.fixture
+def run(tmp_path):
+    """An empty run."""
+    return Run(tmp_path)
+
+
+@pytest.fixture
+def full_run(run):
+    """A run with everything: pairs, truth, parity, a rejected micrograph, a hostile name."""
+    names = ["m1", "m2", ODD_NAME.replace("/", "_")]
+    run.add_dataset(names, tested=["m2"], rejected=["broken"]).add_model()
+    return run.add_denoised(names).add_verdict("numpy", "passed")
+
+
+def text_of(page):
+    """Return the words of a page, without tags."""
+    return " ".join(re.sub(r"<style>.*?</style>|<[^>]+>", " ", page, flags=re.DOTALL).split())
+
+
+def test_the_page_says_what_went_in_and_what_came_out(full_run, capsys):
+    page = full_run.write()
+    words = text_of(page)
+    assert "parity passed: numpy" in words
+    assert "3 used; 1 rejected" in words
+    assert "truncated &amp; &lt;odd&gt;" in words
+    assert "6 train, 3 test; 48 px" in words
+    assert "noise floor 0.9" in words
+    assert "3.2 % of a tolerance used" in words
+    assert "+20.0 dB" in words  # noise a tenth in amplitude
+    assert page.count("data:image/jpeg;base64,") == 2 * 2 * 3 + 2 * 4
+    printed = capsys.readouterr().out
+    assert "parity numpy" in printed
+    assert str(full_run.outputs()["page"]) in printed.replace("\n", "")
+
+
+def test_names_with_odd_characters_are_text_and_not_markup(full_run):
+    page = full_run.write(title="<b>T</b>", examples=20)
+    assert "&lt;b&gt;a&amp;b&lt;_b&gt; $x_1$" in page
+    assert "<h1>&lt;b&gt;T&lt;/b&gt;</h1>" in page
+
+
+def test_rejected_micrographs_come_first(full_run):
+    page = full_run.write()
+    table = page[page.index('aria-label="Table of micrographs"') :]
+    assert table.index("broken") < table.index("m1")
+    assert full_run.table("micrographs.tsv")[0]["reason"] == "truncated & <odd>"
+    assert list(full_run.table("micrographs.tsv")[0]) == list(MICROGRAPH_COLUMNS)
+
+
+def test_held_out_micrographs_are_shown_first_and_judged_alone(full_run):
+    page = full_run.write(examples=1)
+    assert re.search(r"<h3>m2\s*<span class=\"tag\">held out", page)
+    assert "1 of 3 are shown" in text_of(page)
+    gain = read_json(full_run.outputs()["summary"])["gain"]
+    assert (gain["against"], gain["micrographs"], gain["held_out"]) == ("truth", 1, True)
+    frequencies = [float(row["frequency_per_px"]) for row in full_run.table("frc.tsv")]
+    assert frequencies[-1] == 0.5
+
+
+def test_without_truth_the_other_half_is_the_judge(run):
+    run.add_dataset(["a", "b"], tested=["b"]).add_model().add_denoised(["a", "b"], ("target",))
+    words = text_of(run.write())
+    assert "correlation with the raw other half" in words
+    assert "dB" not in words
+    assert "raw other half" in words
+    assert "its noise is independent" in words
+
+
+def test_without_truth_or_other_half_nothing_is_claimed(run):
+    config = complete_config({"patches": {"target": "synthetic_noise"}}, SCHEMA)
+    run.add_dataset(["a", "b"], tested=["b"]).add_model(noise_floor=None).add_denoised(["a"], ())
+    words = text_of(run.write(config=config))
+    assert "no noise floor known" in words
+    assert "There is no Fourier ring correlation" in words
+    assert "Denoising gain" not in words
+    assert "noise added to the input" in words
+    assert run.table("frc.tsv") == []
+
+
+def test_with_everything_optional_left_out_the_page_says_so(run):
+    config = complete_config({"denoised": {"enabled": False}}, SCHEMA)
+    words = text_of(run.add_dataset(["a", "b"], tested=["b"]).write(config=config))
+    assert "parity was not asked for" in words
+    assert "denoised.enabled is false" in words
+    assert "No network was trained" in words
+    assert "There are no benchmark files" in words
+
+
+def test_a_failed_verdict_is_seen_at_once_and_explained(full_run):
+    page = full_run.add_verdict("fortran", "failed").write()
+    assert 'class="verdict failed"' in page
+    words = text_of(page)
+    assert "parity failed: fortran" in words
+    assert "lowest rung that fails: loss" in words
+    assert "the kernels are flipped" in words
+    assert "7e+05 %" in words
+    assert {row["implementation"] for row in full_run.table("parity.tsv")} == {"numpy", "fortran"}
+
+
+def test_an_implementation_that_did_not_run_has_not_passed(full_run):
+    facts = {"rungs": {}, "worst_percent": None, "diagnosis": ["no GPU here"]}
+    full_run.add_verdict("cudnn", "not run", **facts)
+    path = full_run.arguments["verdicts"][-1]
+    verdict = read_json(path)
+    del verdict["rows"], verdict["repeat_bit_equal"]
+    write_json(path, verdict)
+    words = text_of(full_run.write())
+    assert "parity not run: cudnn" in words
+    assert "no GPU here" in words
+
+
+@pytest.mark.parametrize(
+    ("states", "expected"),
+    [
+        ([], "none"),
+        (["passed", "passed"], "passed"),
+        (["passed", "not run"], "not run"),
+        (["failed", "not run", "passed"], "failed"),
+    ],
+)
+def test_one_failure_outweighs_every_success(states, expected):
+    parity = [{"implementation": str(i), "verdict": state} for i, state in enumerate(states)]
+    assert verdict_line(parity)[0] == expected
+
+
+def test_the_page_stays_small_with_thousands_of_micrographs(run):
+    run.add_dataset(["a", "b"], tested=["b"]).add_model().add_denoised(["a", "b"])
+    small = len(run.write())
+    table = run.arguments["micrographs"]
+    header, *rows = table.read_text().splitlines()
+    more = [rows[0].replace("a\t", f"a{i:04d}\t", 1) for i in range(5000)]
+    table.write_text("\n".join([header, *rows, *more]) + "\n")
+    assert len(run.write()) < small + 5000 * 600
+
+
+def write_benchmark(path, seconds, max_rss, ended):
+    """Write a benchmark file as Snakemake does."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"s\th:m:s\tmax_rss\tmean_load\n{seconds}\t0:00:01\t{max_rss}\t0.5\n")
+    os.utime(path, (ended, ended))
+
+
+def test_steps_are_summed_from_benchmark_files(tmp_path):
+    write_benchmark(tmp_path / "shards/a.benchmark.tsv", 2.0, 100.0, 1000)
+    write_benchmark(tmp_path / "shards/b.benchmark.tsv", 3.0, "-", 1001)
+    write_benchmark(tmp_path / "shards/removed.benchmark.tsv", 50.0, 900.0, 1000)
+    write_benchmark(tmp_path / "reference.benchmark.tsv", 1.0, 300.0, 2000)
+    write_benchmark(tmp_path / "parity/numpy/run.benchmark.tsv", 4.0, "NA", 2003)
+    write_benchmark(tmp_path / "report/report.benchmark.tsv", 4.0, 10, 2003)
+    (tmp_path / "shards/empty.benchmark.tsv").touch()
+    jobs = read_jobs(tmp_path, {"a", "b", "empty"})
+    table = {row["step"]: row for row in step_table(jobs)}
+    assert list(table) == ["shards", "reference", "parity"]
+    assert table["shards"]["jobs"] == 2
+    assert table["shards"]["seconds"] == 5.0
+    assert (table["shards"]["longest_job"], table["shards"]["peak_rss_mib"]) == ("b", 100.0)
+    assert table["parity"]["peak_rss_mib"] is None
+    assert busy_seconds(jobs) == pytest.approx(3 + 4)  # 998 to 1001 and 1999 to 2003
+
+
+def test_busy_time_counts_an_instant_once():
+    jobs = [
+        Job("shards", "", 10, None, 10),
+        Job("shards", "", 4, None, 8),
+        Job("model", "", 5, None, 12),
+    ]
+    assert busy_seconds(jobs) == 12
+    assert busy_seconds([]) == 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.42, "0.4 s"),
+        (59.7, "1 min 0 s"),
+        (12.4, "12 s"),
+        (200, "3 min 20 s"),
+        (7530, "2 h 5 min"),
+    ],
+)
+def test_times_are_said_in_two_units_at_most(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_memory_is_said_in_binary_units():
+    assert (memory(286.4), memory(1434), memory(None)) == ("286 MiB", "1.4 GiB", "unknown")
+
+
+def test_the_summary_fits_a_terminal(full_run, capsys):
+    full_run.add_verdict("a-long-name-of-an-implementation", "failed").write()
+    capsys.readouterr()
+    assert main(["--summary", str(full_run.results)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    path = str(full_run.results / "report" / "index.html")
+    assert any(line.endswith(path) for line in lines)
+    assert all(len(line) <= 80 or path in line for line in lines)
+    assert any("FAILED" in line and "loss" in line for line in lines)
+    assert any("+20.0 dB" in line for line in lines)
+
+
+def test_a_summary_without_a_report_says_what_to_do(tmp_path):
+    with pytest.raises(InputError, match="no report yet; run snakemake report"):
+        main(["--summary", str(tmp_path)])
+
+
+def test_the_summary_is_json_that_text_can_be_made_of_again(full_run):
+    full_run.write()
+    facts = json.loads(Path(full_run.outputs()["summary"]).read_text())
+    assert "PASSED" in summary_text(facts, "index.html")
+
+
+def test_numbers_of_the_table_are_numbers(run):
+    run.add_dataset(["a", "b"], tested=["b"], rejected=["c"])
+    first, *_, last = read_micrographs(run.arguments["micrographs"])
+    assert (first["micrograph"], first["rejected"], first["split"]) == ("c", True, "")
+    assert (last["patches"], last["pixel_size_angstrom"]) == (3, 1.5)

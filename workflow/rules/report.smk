@@ -1,0 +1,57 @@
+"""Write the report: one page that needs no network, its figures and tables beside it.
+
+READS   micrographs.tsv, manifest.json, histories, verdicts, metrics and images of all steps, and
+        the benchmark files that Snakemake wrote
+WRITES  results/report/index.html, summary.json, loss.svg, frc.svg, patches.png, examples.png,
+        micrographs.tsv, steps.tsv, parity.tsv, frc.tsv
+"""
+
+
+rule report:
+    """Write the page; what was not asked for (denoising, parity, halves) it says, and goes on."""
+    input:
+        unpack(report_inputs),
+        template=[
+            os.path.relpath(SCRIPTS.parent / "report" / name)
+            for name in (
+                "page.html",
+                "page.css",
+                "denoised.html",
+                "micrographs.html",
+                "parity.html",
+                "steps.html",
+                "training.html",
+            )
+        ],
+        code=library(
+            "dataset",
+            "examples",
+            "figures",
+            "headlines",
+            "manifest",
+            "mrc",
+            "mrc_header",
+            "pictures",
+            "records",
+            "report",
+            "steps",
+        ),
+    output:
+        page="results/report/index.html",
+        summary="results/report/summary.json",
+        pictures=multiext("results/report/", "loss.svg", "frc.svg", "patches.png", "examples.png"),
+        tables=multiext("results/report/", "micrographs.tsv", "steps.tsv", "parity.tsv", "frc.tsv"),
+    log:
+        "results/report/report.log",
+    benchmark:
+        "results/report/report.benchmark.tsv"
+    conda:
+        "../../envs/report.yaml"
+    resources:
+        mem_mb=1000,
+    params:
+        config=config,
+        title=config["report"]["title"],
+        examples=config["report"]["examples"],
+    script:
+        "../scripts/report.py"

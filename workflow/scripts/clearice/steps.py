@@ -1,0 +1,90 @@
+"""Time and memory of each step, from the benchmark files that Snakemake leaves beside results."""
+
+import csv
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+FLOW = (
+    *("micrographs", "shards", "dataset", "model"),
+    *("reference", "parity", "denoised"),
+)
+_SUFFIX = ".benchmark.tsv"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job: its step and name, wall time (s), peak resident memory (MiB, or None), end (s)."""
+
+    step: str
+    name: str
+    seconds: float
+    peak_rss_mib: float | None
+    ended: float
+
+
+def read_jobs(results, names=None):
+    """Return the Jobs of every benchmark file under the folder `results`, in path order.
+
+    `names`, a set of micrographs, leaves out per-micrograph jobs of others: files of
+    micrographs that were removed stay on disk. A file that is empty or odd is left out.
+    """
+    results = Path(results)
+    jobs = []
+    for path in sorted(results.rglob(f"*{_SUFFIX}")):
+        relative = path.relative_to(results)
+        step = relative.parts[0].removesuffix(_SUFFIX)
+        name = path.name.removesuffix(_SUFFIX)
+        per_micrograph = step in ("micrographs", "shards", "denoised")
+        if step not in FLOW or (names is not None and per_micrograph and name not in names):
+            continue
+        with open(path, newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file, delimiter="\t"):
+                seconds, peak = _number(row.get("s")), _number(row.get("max_rss"))
+                if seconds is not None:
+                    jobs.append(Job(step, name, seconds, peak, path.stat().st_mtime))
+    return jobs
+
+
+def step_table(jobs):
+    """Return one dict a step, in the order of the flow, for the report's table."""
+    rows = []
+    for step in FLOW:
+        mine = [job for job in jobs if job.step == step]
+        if mine:
+            longest = max(mine, key=lambda job: job.seconds)
+            peaks = [job.peak_rss_mib for job in mine if job.peak_rss_mib is not None]
+            rows.append(
+                {
+                    "step": step,
+                    "jobs": len(mine),
+                    "seconds": sum(job.seconds for job in mine),
+                    "longest_s": longest.seconds,
+                    "longest_job": longest.name,
+                    "peak_rss_mib": max(peaks, default=None),
+                }
+            )
+    return rows
+
+
+def busy_seconds(jobs):
+    """Return the wall time in which at least one job ran.
+
+    A benchmark file is written when its job ends, so its age and its seconds give an interval;
+    the union of the intervals leaves out the nights between an interrupted run and the next.
+    """
+    total, until = 0.0, -math.inf
+    for start, end in sorted((job.ended - job.seconds, job.ended) for job in jobs):
+        if end > until:
+            total += end - max(start, until)
+            until = end
+    return total
+
+
+def _number(text):
+    """Return a float, or None for what Snakemake writes where it measured nothing (-, NA)."""
+    try:
+        value = float(text)
+    except (TypeError, ValueError):
+        return None
+    return value if math.isfinite(value) else None
