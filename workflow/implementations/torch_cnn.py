@@ -2,6 +2,7 @@
 """simple_cnn in PyTorch, by autograd, on a CPU or an NVIDIA GPU, in any of its precisions.
 
     torch_cnn.py --bundle DIR --output DIR [--device auto|cpu|cuda] [--precision CLASS]
+                 [--native] [--benchmark] [--time N,H,W]
 
 On the CPU it differs from the bundle's reference in threads and, with --native, in the kernels
 (PyTorch's own instead of oneDNN's). Exit status 3: this device or precision is not here.
@@ -9,6 +10,7 @@ On the CPU it differs from the bundle's reference in threads and, with --native,
 
 import argparse
 import json
+import statistics
 import sys
 import time
 from pathlib import Path
@@ -16,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 CANNOT_RUN = 3
+WARM_UP, ROUNDS, STEPS = 10, 7, 20  # training steps before timing, rounds, steps a round
 LAYERS = ("conv1", "conv2", "conv3")
 LOSS_SCALE = {"float16": 4096.0}  # float16 has no numbers below 6e-8, where gradients live
 
@@ -102,19 +105,51 @@ def run_case(bundle, network, case, output, prefix):
 def run_training(bundle, network, output):
     """Write the weights after the SGD steps; return the losses and the batches a second."""
     training, weights = bundle.manifest["training"], bundle.weights()
+    rate = training["learning_rate"]
     crops, targets = bundle.tensor("training_input"), bundle.tensor("training_target")
     losses, start = [], time.perf_counter()
     for batch in training["batches"]:
         part = slice(batch["first_crop"], batch["first_crop"] + batch["crops"])
-        results, loss = network.evaluate(crops[part], targets[part], weights)
-        losses.append(loss.detach())
-        for name, value in weights.items():
-            value -= training["learning_rate"] * results[f"grad_{name}"]
+        losses.append(train_step(network, crops[part], targets[part], weights, rate))
     losses = [loss.item() for loss in losses]  # waits for the device
     seconds = time.perf_counter() - start
     for name, values in weights.items():
         values.cpu().numpy().astype("<f4").tofile(output / f"training_{name}.bin")
     return losses, len(losses) / seconds
+
+
+def train_step(network, x, target, weights, rate):
+    """Update the weights by one SGD step; return the loss before it, still on the device."""
+    results, loss = network.evaluate(x, target, weights)
+    for name, value in weights.items():
+        value -= rate * results[f"grad_{name}"]
+    return loss.detach()
+
+
+def timing(bundle, network, shape):
+    """Return the median time of a training step of that shape (N, H, W), by CUDA events."""
+    n, height, width = shape
+    noise = np.random.default_rng(0).standard_normal((2, n, 1, height, width), np.float32)
+    x, target = (torch.from_numpy(half).to(network.device) for half in noise)
+    weights, rate = bundle.weights(), bundle.manifest["training"]["learning_rate"]
+    for _ in range(WARM_UP):
+        train_step(network, x, target, weights, rate)
+    start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    rounds = []
+    for _ in range(ROUNDS):
+        start.record()
+        for _ in range(STEPS):
+            train_step(network, x, target, weights, rate)
+        stop.record()
+        stop.synchronize()
+        rounds.append(start.elapsed_time(stop) / STEPS)
+    median = statistics.median(rounds)
+    return {
+        "shape": [n, 1, height, width],
+        "training_step_ms": round(median, 4),
+        "training_batches_per_s": round(1000 / median, 3),
+        "rounds_ms": [round(value, 4) for value in rounds],
+    }
 
 
 def run(arguments):
@@ -146,6 +181,8 @@ def run(arguments):
         "onednn": not arguments.native and not gpu,
         "training_batches_per_s": round(batches_per_s, 3),
     }
+    if arguments.time and gpu:
+        result["timing"] = timing(bundle, network, arguments.time)
     (output / "result.json").write_text(json.dumps(result, indent=1) + "\n")
 
 
@@ -165,6 +202,12 @@ def write_table(path, header, rows):
     path.write_text("\n".join([header, *(f"{a}\t{b:.16e}" for a, b in rows), ""]))
 
 
+def batch_shape(text):
+    """Read N,H,W."""
+    n, height, width = (int(word) for word in text.split(","))
+    return n, height, width
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--bundle", required=True, help="folder of the reference bundle")
@@ -175,4 +218,5 @@ if __name__ == "__main__":
     )
     parser.add_argument("--native", action="store_true", help="CPU: PyTorch's own kernels")
     parser.add_argument("--benchmark", action="store_true", help="GPU: let cuDNN choose by timing")
+    parser.add_argument("--time", type=batch_shape, metavar="N,H,W", help="GPU: batch to time")
     run(parser.parse_args())
