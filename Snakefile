@@ -28,7 +28,7 @@ rule all:
     """Make the report and everything in it, and fail if a required verdict failed."""
     default_target: True
     input:
-        results_of("shards", "dataset", "model", "reference", "parity", "denoised"),
+        results_of("micrographs", "shards", "dataset", "model", "reference", "parity", "denoised"),
         "results/report/index.html",
         "results/parity/summary.json",
 

@@ -131,28 +131,36 @@ def report_inputs(wildcards):
 
 
 def results_of(*steps):
-    """Return an input function: the results of these steps, at least one file of every job.
+    """Return an input function: every result of these steps.
 
     A target asks for all of them. Snakemake does not miss a file that was lost in the middle of
     a chain whose end exists, and it records a failed job's inputs and params as it does those of
     a finished one: the run after a failure would find nothing to do.
     """
     files = {
-        "shards": lambda: shards("json"),
-        "dataset": lambda: [
-            "results/dataset/micrographs.tsv",
-            "results/dataset/train.json",
-            "results/dataset/test.json",
-            "results/dataset/manifest.json",
-            *dataset_binaries(None),
+        "micrographs": made_micrographs,
+        "shards": lambda: shards("json") + shards("input.bin") + shards("target.bin"),
+        "dataset": lambda: dataset_binaries(None)
+        + [
+            f"results/dataset/{name}"
+            for name in ("micrographs.tsv", "train.json", "test.json", "manifest.json")
         ],
-        "model": lambda: [f"results/model/{a}/denoiser.safetensors" for a in ARCHITECTURES],
+        "model": lambda: expand(rules.train_denoiser.output, architecture=ARCHITECTURES),
         "reference": lambda: rules.export_reference.output,
-        "parity": lambda: [f"results/parity/{i}/verdict.json" for i in IMPLEMENTATIONS]
-        + [f"results/parity/{i}/output" for i in IMPLEMENTATIONS],
-        "denoised": lambda: denoised_files("mrc"),
+        "parity": lambda: expand(
+            [*rules.run_implementation.output, *rules.compare_implementation.output],
+            implementation=IMPLEMENTATIONS,
+        ),
+        "denoised": lambda: denoised_files("mrc") + denoised_files("json"),
     }
     return lambda wildcards: [path for step in steps for path in files[step]()]
+
+
+def made_micrographs():
+    """Return the files that are simulated or downloaded."""
+    if config["micrographs"]["source"] == "files":
+        return []
+    return [p for m in MICROGRAPHS for p in existing_files(m, "input", "target", "truth").values()]
 
 
 def stop_on_a_small_disk():

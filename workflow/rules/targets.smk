@@ -8,34 +8,34 @@ WRITES  nothing
 rule shards:
     """Stop after the shards."""
     input:
-        results_of("shards"),
+        results_of("micrographs", "shards"),
 
 
 rule dataset:
     """Stop after the dataset."""
     input:
-        results_of("shards", "dataset"),
+        results_of("micrographs", "shards", "dataset"),
 
 
 rule model:
     """Stop after training."""
     input:
-        results_of("shards", "dataset", "model"),
+        results_of("micrographs", "shards", "dataset", "model"),
 
 
 rule reference:
     """Stop after the reference bundle."""
     input:
-        results_of("shards", "dataset", "model", "reference"),
+        results_of("micrographs", "shards", "dataset", "model", "reference"),
 
 
 rule parity:
     """Stop after the verdicts."""
     input:
-        results_of("shards", "dataset", "model", "reference", "parity"),
+        results_of("micrographs", "shards", "dataset", "model", "reference", "parity"),
 
 
 rule denoised:
     """Stop after the denoised micrographs."""
     input:
-        results_of("shards", "dataset", "model", "denoised"),
+        results_of("micrographs", "shards", "dataset", "model", "denoised"),
