@@ -91,13 +91,21 @@ class Optimization:
         self.scaler.step(self.optimizer)
         self.scaler.update()
 
+    def _arithmetic(self):
+        dtype = _AUTOCAST.get(self.precision)
+        if dtype is None:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=dtype, cache_enabled=False)
+
+    @torch.no_grad()
+    def output(self, input_patches):
+        """Return the network's output (N, 1, H, W) in this precision."""
+        with self._arithmetic():
+            return self.network(input_patches)
+
     def squared_error(self, input_patches, target_patches, *, full=True):
         """Return the sum over all pixels of (output - target)^2, a float32 scalar."""
-        dtype = _AUTOCAST.get(self.precision)
-        autocast = contextlib.nullcontext()
-        if dtype is not None:
-            autocast = torch.autocast(self.device.type, dtype=dtype, cache_enabled=False)
-        with autocast:  # an uneven batch is not worth a compilation of its own
+        with self._arithmetic():  # an uneven batch is not worth a compilation of its own
             error = self._error if full else _squared_error
             return error(self.network, input_patches, target_patches)
 

@@ -1,0 +1,249 @@
+"""The configurations of the training benchmark: each measures itself in its own process."""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from clearice.config import complete_config
+from clearice.dataset import open_split
+from clearice.distributed import Processes
+from clearice.feed import Feed
+from clearice.loader import Loader
+from clearice.losses import LateLosses
+from clearice.memory import peak_device_mib, peak_host_mib
+from clearice.model import set_precision
+from clearice.networks import build_network
+from clearice.optimization import Optimization
+from clearice.sampling import batches_of, epoch_order
+from measuring import SCRIPTS, Stopwatch, summary
+
+BATCH = 4  # patches
+_SCHEMA = SCRIPTS.parent / "schemas" / "config.schema.yaml"
+
+
+def timed(step, batches, device, plan):
+    """Call step(batch) on the endless iterator `batches`; return a summary of the steps/s."""
+    for _ in range(plan["warm_up"]):
+        step(next(batches))
+    watch = Stopwatch(device)
+    watch.mark()
+    for _ in range(plan["blocks"]):
+        for _ in range(plan["steps"]):
+            step(next(batches))
+        watch.mark()
+    return summary(watch.rates(plan["steps"]))
+
+
+def repeat(value):
+    """Yield `value` for ever."""
+    while True:
+        yield value
+
+
+def measure_baseline(manifest, device, plan, _options):
+    """Plain PyTorch: eager float32, torch's DataLoader, one loss read a block."""
+    set_precision("float32")
+    network = build_network("simple_cnn").to(device)
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+
+    def step(pair):
+        image, target = (side.to(device, non_blocking=True) for side in pair)
+        optimizer.zero_grad()
+        torch.nn.functional.mse_loss(network(image), target).backward()
+        optimizer.step()
+
+    dataset = PlainDataset(manifest)
+    on_gpu = device.type == "cuda"
+    loader = torch.utils.data.DataLoader(
+        dataset,
+        batch_size=BATCH,
+        shuffle=True,
+        drop_last=True,
+        num_workers=plan["workers"],
+        pin_memory=on_gpu,
+        persistent_workers=True,
+    )
+
+    def endless():
+        while True:
+            yield from loader
+
+    pair = [
+        torch.stack(side).to(device)
+        for side in zip(*map(dataset.__getitem__, range(BATCH)), strict=True)
+    ]
+    return {
+        "from_memory": timed(step, repeat(pair), device, plan),
+        "from_page_cache": timed(step, endless(), device, plan),
+        **memory(device),
+        **errors(network, None, pair, "float32"),
+    }
+
+
+class PlainDataset(torch.utils.data.Dataset):
+    """The same files, as a PyTorch user would read them."""
+
+    def __init__(self, manifest):
+        content = json.loads(Path(manifest).read_text())
+        shape = content["splits"]["train"]["shape"]
+        self._sides = [
+            np.memmap(Path(manifest).with_name(f"train_{side}.bin"), "<f4", "r", shape=tuple(shape))
+            for side in ("input", "target")
+        ]
+
+    def __len__(self):
+        return len(self._sides[0])
+
+    def __getitem__(self, i):
+        return [torch.from_numpy(np.array(side[i]))[None] for side in self._sides]
+
+
+def measure_loader(manifest, device, plan, options):
+    """Batches onto the device and nothing else."""
+    with (
+        open_split(manifest, "train") as reader,
+        Loader(
+            BATCH, reader.patch_size_px, reader.dtype, device, threads=options["threads"]
+        ) as loader,
+    ):
+
+        def endless():
+            epoch = 0
+            while True:
+                order = epoch_order(len(reader), 0, epoch)
+                batches = [ours for ours, _ in batches_of(order, BATCH) if len(ours) == BATCH]
+                yield from loader.batches(reader, batches)
+                epoch += 1
+
+        rates = timed(lambda batch: None, endless(), device, plan | {"steps": 4 * plan["steps"]})
+    return {"from_page_cache": rates, **memory(device)}
+
+
+def measure_ours(manifest, device, plan, options):
+    """Feed, optimization and late losses, as in a training."""
+    deterministic = options.get("deterministic", False)
+    set_precision(options["precision"], deterministic)
+    settings = model_settings(precision=options["precision"], reader_threads=plan["threads"])
+    torch.manual_seed(0)
+    optimization = Optimization(
+        build_network("simple_cnn"),
+        device,
+        optimizer="adam",
+        learning_rate=1e-3,
+        precision=options["precision"],
+        compiled=options.get("compiled", False) and device.type == "cuda",
+    )
+    started = time.perf_counter()
+    with Feed(manifest, settings, device, Processes()) as feed:
+        pixels, late = BATCH * feed.size_px**2, LateLosses(device)
+
+        def step(batch):
+            late.push(optimization.step(batch.input, batch.target, pixels), None)
+
+        def endless():
+            epoch = 0
+            while True:
+                yield from (b for b in feed.training_batches(epoch) if b.full)
+                epoch += 1
+
+        batches = endless()
+        first = next(batches)
+        first.input, first.target = first.input.clone(), first.target.clone()
+        pair = first.input, first.target
+        found = errors(optimization.network, optimization, pair, options["precision"])
+        step(first)
+        late.drain()
+        ready_s = time.perf_counter() - started
+        from_memory = timed(step, repeat(first), device, plan)
+        waited_s, before_s = feed.waited_s, time.perf_counter()
+        from_cache = timed(step, batches, device, plan)
+        late.drain()
+        wait = (feed.waited_s - waited_s) / (time.perf_counter() - before_s)
+    return {
+        "from_memory": from_memory,
+        "from_page_cache": from_cache,
+        "device_wait_fraction": wait,
+        "seconds_to_first_step": ready_s,
+        **memory(device),
+        **found,
+    }
+
+
+def measure_script(manifest, device, plan, options):
+    """One epoch of the rule's own script; the figures are those of its history."""
+    with tempfile.TemporaryDirectory() as folder:
+        script = SCRIPTS / "train_denoiser.py"
+        sets = [f"precision={options['precision']}", f"device={device.type}"]
+        sets += ["epochs=2", f"reader_threads={plan['threads']}"]
+        command = [sys.executable, str(script), str(manifest), folder]
+        started = time.perf_counter()
+        subprocess.run([*command, *(f"--set={text}" for text in sets)], check=True)
+        seconds = time.perf_counter() - started
+        record = json.loads((Path(folder) / "training.json").read_text())
+    last = record["last_epoch"]
+    rate = last["batches_per_s"]
+    return {
+        "from_page_cache": {"median": rate, "least": rate, "most": rate, "blocks": 1},
+        "device_wait_fraction": last["device_wait_fraction"],
+        "peak_host_mib": last["peak_host_mib"],
+        "peak_device_mib": last["peak_device_mib"],
+        "seconds_in_all": seconds,
+    }
+
+
+MEASURES = {
+    "baseline": measure_baseline,
+    "loader": measure_loader,
+    "ours": measure_ours,
+    "script": measure_script,
+}
+
+
+def model_settings(**changes):
+    """Return a complete section of config.yaml's model."""
+    config = complete_config({"model": {"simple_cnn": changes}}, _SCHEMA)
+    return config["model"]["simple_cnn"]
+
+
+def memory(device):
+    """Return the peaks of memory of this process, and what the device has in use in all."""
+    found = {"peak_host_mib": peak_host_mib(), "peak_device_mib": peak_device_mib(device)}
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        found["device_used_mib"] = (total - free) / 2**20
+    return found
+
+
+def errors(network, optimization, pair, precision):
+    """Return the errors of output and gradients against float64, on one batch."""
+    exact = build_network("simple_cnn").to(pair[0].device).double()
+    exact.load_state_dict(network.state_dict())
+    output = exact(pair[0].double())
+    (output - pair[1]).square().mean().backward()
+    network.zero_grad()
+    if optimization is None:
+        ours = network(pair[0])
+        torch.nn.functional.mse_loss(ours, pair[1]).backward()
+    else:
+        ours = optimization.output(pair[0])
+        # The scale keeps float16's small gradients; a power of two changes no digit.
+        scale = 2.0**16 if precision == "float16" else 1.0
+        (optimization.squared_error(*pair) * (scale / pair[1].numel())).backward()
+        for parameter in network.parameters():
+            parameter.grad /= scale
+    gradients = {}
+    for name, parameter in network.named_parameters():
+        reference = exact.get_parameter(name).grad
+        gradients[name] = float((parameter.grad - reference).norm() / reference.norm())
+    network.zero_grad()
+    difference = ours.detach().double() - output.detach()
+    return {
+        "output_error_max": float(difference.abs().max()),
+        "output_error_l2": float(difference.norm() / output.detach().norm()),
+        "gradient_error_l2": max(gradients.values()),
+    }
