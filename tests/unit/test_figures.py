@@ -177,7 +177,7 @@ def test_a_sheet_of_pictures_holds_them_all():
         ("$odd_name", [("a", black, (0.2, "5 nm")), ("b", white, None)]),
         ("n", [("a", black, None)]),
     ]
-    with Image.open(io.BytesIO(figures.sheet_png(rows, 100))) as image:
+    with Image.open(io.BytesIO(figures.sheet_png(rows))) as image:
         pixels = np.asarray(image.convert("L"))
     assert 0.35 < (pixels < 40).mean() < 0.5  # half of the places, less the titles
 

@@ -17,7 +17,7 @@ from clearice.history import COLUMNS, write_history
 from clearice.manifest import build_manifest, split_part
 from clearice.metrics import compare_micrographs
 from clearice.mrc import open_micrograph, write_micrograph
-from clearice.records import read_micrographs
+from clearice.records import read_history, read_micrographs
 from clearice.report import MICROGRAPH_COLUMNS
 from clearice.splits import micrograph_table
 from clearice.steps import Job, busy_seconds, read_jobs, step_table
@@ -27,7 +27,7 @@ from shard_files import make_shard
 
 TEMPLATE = REPOSITORY / "workflow" / "report" / "page.html"
 SCHEMA = REPOSITORY / "workflow" / "schemas" / "config.schema.yaml"
-ODD_NAME = "<b>a&b</b> $x_1$"
+ODD_NAME = "<b>a&b $x_1$"
 SIDE_PX = 48
 
 
@@ -43,7 +43,7 @@ class Run:
             "template": [TEMPLATE],
             "config": complete_config({}, SCHEMA),
             "title": "A run",
-            "examples": 2,
+            "examples": 1,
             **self.outputs(),
         }
 
@@ -228,12 +228,24 @@ def run(tmp_path):
     return Run(tmp_path)
 
 
-@pytest.fixture
-def full_run(run):
-    """A run with everything: pairs, truth, parity, a rejected micrograph, a hostile name."""
-    names = ["m1", "m2", ODD_NAME.replace("/", "_")]
+def add_everything(run):
+    """Give a run pairs, truth, parity, a rejected micrograph and a hostile name."""
+    names = ["m1", "m2", ODD_NAME]
     run.add_dataset(names, tested=["m2"], rejected=["broken"]).add_model()
     return run.add_denoised(names).add_verdict("numpy", "passed")
+
+
+@pytest.fixture
+def full_run(run):
+    """A run with everything, its report not yet written."""
+    return add_everything(run)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run with everything and its page, for tests that only read."""
+    run = add_everything(Run(tmp_path_factory.mktemp("finished")))
+    return run, run.write(title="<b>T</b>", examples=2)
 
 
 def text_of(page):
@@ -241,8 +253,8 @@ def text_of(page):
     return " ".join(re.sub(r"<style>.*?</style>|<[^>]+>", " ", page, flags=re.DOTALL).split())
 
 
-def test_the_page_says_what_went_in_and_what_came_out(full_run, capsys):
-    page = full_run.write()
+def test_the_page_says_what_went_in_and_what_came_out(finished):
+    _, page = finished
     words = text_of(page)
     assert "parity passed: numpy" in words
     assert "3 used; 1 rejected" in words
@@ -252,23 +264,20 @@ def test_the_page_says_what_went_in_and_what_came_out(full_run, capsys):
     assert "3.2 % of a tolerance used" in words
     assert "+20.0 dB" in words  # noise a tenth in amplitude
     assert page.count("data:image/jpeg;base64,") == 2 * 2 * 3 + 2 * 4
-    printed = capsys.readouterr().out
-    assert "parity numpy" in printed
-    assert str(full_run.outputs()["page"]) in printed.replace("\n", "")
 
 
-def test_names_with_odd_characters_are_text_and_not_markup(full_run):
-    page = full_run.write(title="<b>T</b>", examples=20)
-    assert "&lt;b&gt;a&amp;b&lt;_b&gt; $x_1$" in page
+def test_names_with_odd_characters_are_text_and_not_markup(finished):
+    _, page = finished
+    assert page.count("&lt;b&gt;a&amp;b $x_1$") > 1
     assert "<h1>&lt;b&gt;T&lt;/b&gt;</h1>" in page
 
 
-def test_rejected_micrographs_come_first(full_run):
-    page = full_run.write()
-    table = page[page.index('aria-label="Table of micrographs"') :]
-    assert table.index("broken") < table.index("m1")
-    assert full_run.table("micrographs.tsv")[0]["reason"] == "truncated & <odd>"
-    assert list(full_run.table("micrographs.tsv")[0]) == list(MICROGRAPH_COLUMNS)
+def test_rejected_micrographs_come_first(finished):
+    run, page = finished
+    tables = page[page.index('aria-label="Table of rejected micrographs"') :]
+    assert tables.index("broken") < tables.index("truncated") < tables.index("m1")
+    assert run.table("micrographs.tsv")[0]["reason"] == "truncated & <odd>"
+    assert list(run.table("micrographs.tsv")[0]) == list(MICROGRAPH_COLUMNS)
 
 
 def test_held_out_micrographs_are_shown_first_and_judged_alone(full_run):
@@ -308,6 +317,20 @@ def test_with_everything_optional_left_out_the_page_says_so(run):
     assert "denoised.enabled is false" in words
     assert "No network was trained" in words
     assert "There are no benchmark files" in words
+
+
+def test_a_noise_floor_above_the_loss_is_not_believed(run):
+    run.add_dataset(["a", "b"], tested=["b"]).add_model(
+        noise_floor=1.03
+    )  # test losses 1.1 to 1.033
+    rows = read_history(run.arguments["histories"][0])
+    assert rows[-1]["noise_floor_test"] == 1.03
+    text = run.arguments["histories"][0].read_text().replace("1.03333333", "1.01")
+    run.arguments["histories"][0].write_text(text)
+    rows = read_history(run.arguments["histories"][0])
+    assert [row["noise_floor_test"] for row in rows] == [None] * 3
+    assert rows[-1]["noise_floor_train"] == 1.03
+    assert "No noise floor is drawn" in text_of(run.write())
 
 
 def test_a_failed_verdict_is_seen_at_once_and_explained(full_run):
@@ -412,9 +435,11 @@ def test_memory_is_said_in_binary_units():
 
 def test_the_summary_fits_a_terminal(full_run, capsys):
     full_run.add_verdict("a-long-name-of-an-implementation", "failed").write()
-    capsys.readouterr()
+    printed = capsys.readouterr().out
     assert main(["--summary", str(full_run.results)]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    said = capsys.readouterr().out
+    assert said == printed  # the log of the job ends with the same
+    lines = said.splitlines()
     path = str(full_run.results / "report" / "index.html")
     assert any(line.endswith(path) for line in lines)
     assert all(len(line) <= 80 or path in line for line in lines)
@@ -427,9 +452,9 @@ def test_a_summary_without_a_report_says_what_to_do(tmp_path):
         main(["--summary", str(tmp_path)])
 
 
-def test_the_summary_is_json_that_text_can_be_made_of_again(full_run):
-    full_run.write()
-    facts = json.loads(Path(full_run.outputs()["summary"]).read_text())
+def test_the_summary_is_json_that_text_can_be_made_of_again(finished):
+    run, _ = finished
+    facts = json.loads(Path(run.outputs()["summary"]).read_text())
     assert "PASSED" in summary_text(facts, "index.html")
 
 

@@ -25,6 +25,7 @@ from clearice.records import (
 from clearice.steps import busy_seconds, read_jobs, step_table
 
 PATCHES_SHOWN = 4
+STATES = ("failed", "not run", "passed")  # of a verdict, in the order of the page
 
 
 def report(
@@ -55,7 +56,7 @@ def report(
     records = DenoisedRecords(denoised, splits) if denoised else None
     trained = {read_json(path)["architecture"]: read_json(path) for path in trainings}
     curves = dict(zip(trained, map(read_history, histories), strict=True))
-    judged = [read_json(path) for path in verdicts]
+    judged = sorted(map(read_json, verdicts), key=lambda v: STATES.index(v["verdict"]))
     jobs = read_jobs(Path(page).parents[1], set(splits))
     facts = headlines(
         rows, read_json(manifest), curves, judged, records, step_table(jobs), busy_seconds(jobs)
@@ -77,6 +78,7 @@ def report(
         "micrographs": table,
         "patches": [{**patch, "pictures": embedded(patch)} for patch in patches],
         "trainings": trained,
+        "histories": curves,
         "figures": {
             name: figures.for_page(svg, FIGURE_LABELS[name], name)
             for name, svg in drawn.items()

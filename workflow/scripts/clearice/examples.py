@@ -15,7 +15,7 @@ from clearice.pictures import (
     whole_view,
 )
 
-DETAIL_PX = 256
+DETAIL_PX = 320
 _TITLES = {
     "raw": "raw",
     "denoised": "denoised",

@@ -138,15 +138,16 @@ def for_file(svg):
     return f"{head}{background}<defs>{tail}"
 
 
-def sheet_png(rows, dots_per_image=480):
+def sheet_png(rows):
     """Return a PNG of pictures in rows: [(label, [(title, uint8 image, scale bar or None)])].
 
-    A scale bar is (fraction of the width, text).
+    A scale bar is (fraction of the width, text). The largest picture keeps about its pixels.
     """
     figure_class = _figure_class()
+    largest = max(max(image.shape) for _, images in rows for _, image, _ in images)
     columns = max(len(images) for _, images in rows)
     heights = [2.4 * max(i.shape[0] / i.shape[1] for _, i, _ in line) + 0.2 for _, line in rows]
-    figure = figure_class(figsize=(columns * 2.4, sum(heights)), dpi=dots_per_image / 2.4)
+    figure = figure_class(figsize=(columns * 2.4, sum(heights)), dpi=max(largest, 120) / 2.4)
     grid = figure.subplots(len(rows), columns, squeeze=False, height_ratios=heights)
     for axes in grid.flat:
         axes.set_axis_off()

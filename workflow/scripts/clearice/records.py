@@ -24,8 +24,19 @@ def read_micrographs(path):
 
 
 def read_history(path):
-    """Return the rows of history.tsv as dicts of numbers, None where a field is empty."""
-    return [{key: number(value) for key, value in row.items()} for row in read_table(path)]
+    """Return the rows of history.tsv as dicts of numbers, None where a field is empty.
+
+    A noise floor that a loss went below is none, and is taken out: half the variance of the
+    difference of the halves is the floor of the loss only where both are equally noisy.
+    """
+    rows = [{key: number(value) for key, value in row.items()} for row in read_table(path)]
+    for split in ("train", "test"):
+        floor, losses = f"noise_floor_{split}", [row[f"{split}_loss"] for row in rows]
+        least = min((loss for loss in losses if loss is not None), default=None)
+        for row in rows:
+            if None not in (least, row[floor]) and least < row[floor]:
+                row[floor] = None
+    return rows
 
 
 def read_table(path):

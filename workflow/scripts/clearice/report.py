@@ -142,15 +142,23 @@ def headline_tiles(facts):
         tiles.append(("Test loss", optional(loss["test_loss"]), f"{detail}; {name}", None))
     if facts["gain"]:
         tiles.append(("Denoising gain", *_gain_tile(facts["gain"]), None))
-    state, text = verdict_line(facts["parity"])
-    worst = max((e["worst_percent"] or 0 for e in facts["parity"]), default=0)
-    detail = f"{percent(worst)} of a tolerance used" if state == "passed" else text
+    state, _ = verdict_line(facts["parity"])
+    detail = _parity_detail(state, facts["parity"])
     tiles.append(("Parity", state, detail, {"passed": "good", "failed": "bad"}.get(state, "warn")))
     tiles.append(
         ("Time", duration(facts["busy_s"]), f"peak memory {memory(facts['peak_rss_mib'])}", None)
     )
     keys = ("label", "value", "detail", "state")
     return [dict(zip(keys, tile, strict=True)) for tile in tiles]
+
+
+def _parity_detail(state, parity):
+    if state == "passed":
+        return f"at most {percent(max(e['worst_percent'] for e in parity))} of a tolerance used"
+    if state == "failed":
+        failed = [e for e in parity if e["verdict"] == "failed"]
+        return ", ".join(f"{e['implementation']}: {e['lowest_failing_rung']}" for e in failed)
+    return ", ".join(e["implementation"] for e in parity) or "not asked for"
 
 
 def _gain_tile(gain):
