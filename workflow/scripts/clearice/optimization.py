@@ -48,7 +48,7 @@ class Optimization:
         if self.scaler.is_enabled():  # makes its state, which a process without patches needs too
             self.scaler.scale(torch.zeros((), device=device))
         self._graph, self._full_steps = None, 0
-        self._may_capture = on_gpu and all_reduce is None
+        self.may_capture = on_gpu and all_reduce is None
         self._no_wishes = torch.zeros(2, device=device)
 
     def step(self, input_patches, target_patches, pixels, *, full=True, save=False, stop=False):
@@ -72,7 +72,7 @@ class Optimization:
             self._update()
         elif full and self._graph is None:
             self._full_steps += 1
-            if self._may_capture and self._full_steps == _STEPS_BEFORE_CAPTURE:
+            if self.may_capture and self._full_steps == _STEPS_BEFORE_CAPTURE:
                 self._capture(input_patches, target_patches, pixels)
         return report
 
@@ -116,6 +116,11 @@ class Optimization:
             return torch.zeros((), dtype=torch.float64, device=self.device)
         return self.squared_error(input_patches, target_patches, full=full).double()
 
+    @property
+    def captured(self):
+        """Whether full steps are replayed as a CUDA graph."""
+        return self._graph is not None
+
     def _capture(self, input_patches, target_patches, pixels):
         """Record the step as a CUDA graph; where that cannot be done, go on without."""
         try:
@@ -125,7 +130,7 @@ class Optimization:
                 raise
             first = (str(error).splitlines() or [""])[0]
             print(f"no CUDA graph of the step ({first[:120]})", file=sys.stderr, flush=True)
-        self._may_capture = False
+        self.may_capture = False
 
     def _sum_over_processes(self, report):
         """Add up gradients and reports of all processes, in one message."""

@@ -1,0 +1,175 @@
+"""The model step on a GPU: the same batches, the same curve, the speed-ups that change nothing."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from clearice.dataset import open_split
+from clearice.loader import Loader
+from clearice.model import load_model, set_precision
+from clearice.networks import build_network
+from clearice.optimization import Optimization
+from training_data import SCRIPTS, assert_same_weights, train, weights_of, write_dataset
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU"),
+]
+GPU = torch.device("cuda", 0)
+
+
+@pytest.fixture(autouse=True)
+def arithmetic():
+    """Leave the process's arithmetic as the other tests expect it."""
+    yield
+    set_precision("float32")
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("dataset")
+    return write_dataset(folder, train=(30, 21), test=(7,), size_px=64)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("busy", [False, True])
+def test_batches_arrive_whole_while_the_device_works(tmp_path, dtype, busy):
+    """A late kernel must neither see the next batch nor make the loader wait for ever."""
+    manifest = write_dataset(tmp_path, train=(30,), dtype=dtype)
+    order = np.random.default_rng(0).permutation(30)
+    batches = [order[i : i + 4] for i in range(0, 30, 4)]
+    ballast = torch.randn(4096, 4096, device=GPU)
+    copies = []
+    with open_split(manifest, "train") as reader:
+        with Loader(4, 16, dtype, GPU, threads=4, buffer_mib=0.02) as loader:
+            for batch in loader.batches(reader, batches):
+                if busy:
+                    for _ in range(20):
+                        ballast = ballast @ ballast / 64
+                copies.append((batch.input.clone(), batch.target.clone()))
+            torch.cuda.synchronize()
+            assert loader.waited_s >= 0
+        for indices, sides in zip(batches, copies, strict=True):
+            for row, i in enumerate(indices):
+                for side, expected in zip(sides, reader.read(i), strict=True):
+                    assert np.array_equal(side[row, 0].cpu(), expected)
+
+
+def relative(found, expected):
+    return float((found.double().cpu() - expected).norm() / expected.norm())
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize(
+    ("precision", "output_error", "gradient_error"),
+    [
+        ("float32", 2e-6, 2e-5),
+        ("tf32", 2e-3, 2e-2),
+        ("float16", 4e-3, 4e-2),
+        ("bfloat16", 3e-2, 0.2),
+    ],
+)
+def test_each_precision_keeps_its_promise(precision, output_error, gradient_error, compiled):
+    """Output and gradients against float64; float32 passes only with TF32 really off."""
+    set_precision(precision)
+    torch.manual_seed(0)
+    network = build_network("simple_cnn")
+    exact = build_network("simple_cnn").double()
+    exact.load_state_dict(network.state_dict())
+    ours = Optimization(
+        network, GPU, optimizer="adam", learning_rate=1e-3, precision=precision, compiled=compiled
+    )
+    image, target = torch.randn(2, 1, 96, 128), torch.randn(2, 1, 96, 128)
+    output = exact(image.double())
+    loss = (output - target).square().mean()
+    loss.backward()
+    assert relative(ours.output(image.to(GPU)), output.detach()) < output_error
+    scale = 2.0**12
+    error = ours.squared_error(image.to(GPU), target.to(GPU))
+    (error * (scale / target.numel())).backward()
+    assert float(error.detach()) / target.numel() == pytest.approx(float(loss), rel=output_error)
+    for name, parameter in network.named_parameters():
+        expected = exact.get_parameter(name).grad
+        assert relative(parameter.grad / scale, expected) < gradient_error, name
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_a_captured_step_is_the_step(precision, optimizer, capsys):
+    """Ten steps through the CUDA graph against ten without; an uneven batch in between."""
+    set_precision(precision, deterministic=True)
+    losses, weights = [], []
+    for captured in (True, False):
+        torch.manual_seed(0)
+        ours = Optimization(
+            build_network("simple_cnn"),
+            GPU,
+            optimizer=optimizer,
+            learning_rate=0.01,
+            precision=precision,
+        )
+        ours.may_capture = captured
+        generator = torch.Generator(GPU).manual_seed(1)
+        reports = []
+        for number in range(10):
+            count = 2 if number == 6 else 4
+            image = torch.randn(count, 1, 64, 64, device=GPU, generator=generator)
+            report = ours.step(image, 0.5 * image, image.numel(), full=count == 4)
+            reports.append(report.tolist())
+        losses.append(reports)
+        weights.append({n: p.detach().cpu().numpy() for n, p in ours.network.named_parameters()})
+        assert ours.captured == captured, capsys.readouterr().err
+    assert losses[0] == losses[1]
+    assert_same_weights(*weights)
+
+
+def test_the_curve_is_that_of_the_cpu(manifest, tmp_path):
+    set_precision("float32")
+    settings = {"epochs": 5, "learning_rate": 0.01}
+    on_cpu = train(manifest, tmp_path / "cpu", **settings)
+    on_gpu = train(manifest, tmp_path / "gpu", GPU, **settings)
+    for one, other in zip(on_cpu.rows, on_gpu.rows, strict=True):
+        for column in ("train_loss", "test_loss", "batch_loss"):
+            assert other[column] == pytest.approx(one[column], rel=1e-3), column
+        assert other["peak_device_mib"] > 0
+        assert 0 <= other["device_wait_fraction"] <= 1
+
+
+def test_deterministic_repeats_and_resumes_to_the_last_bit(manifest, tmp_path):
+    set_precision("float32", deterministic=True)
+    settings = {"learning_rate": 0.01, "deterministic": True}
+    whole = train(manifest, tmp_path / "whole", GPU, epochs=4, **settings)
+    assert_same_weights(whole, train(manifest, tmp_path / "again", GPU, epochs=4, **settings))
+    train(manifest, tmp_path / "parts", GPU, epochs=2, **settings)
+    assert_same_weights(whole, train(manifest, tmp_path / "parts", GPU, epochs=4, **settings))
+
+
+def test_a_checkpoint_moves_between_devices(manifest, tmp_path):
+    set_precision("float32")
+    train(manifest, tmp_path, GPU, epochs=2)
+    moved = train(manifest, tmp_path, epochs=3)
+    whole = train(manifest, tmp_path / "whole", epochs=3)
+    assert moved.interruptions == 1
+    assert moved.rows[-1]["test_loss"] == pytest.approx(whole.rows[-1]["test_loss"], rel=1e-3)
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two NVIDIA GPUs")
+def test_two_gpus_train_as_one(manifest, tmp_path):
+    set_precision("float32")
+    one = train(manifest, tmp_path / "one", GPU, epochs=4, learning_rate=0.01)
+    settings = {"epochs": 4, "learning_rate": 0.01, "devices": 2, "device": "cuda"}
+    command = [sys.executable, str(SCRIPTS / "train_denoiser.py"), str(manifest), str(tmp_path)]
+    command += [f"--set={key}={json.dumps(value)}" for key, value in settings.items()]
+    subprocess.run(command, env=os.environ, check=True, timeout=300)
+    record = json.loads((tmp_path / "training.json").read_text())
+    assert record["devices"] == 2
+    for column in ("train_loss", "test_loss"):
+        assert record["last_epoch"][column] == pytest.approx(one.rows[-1][column], rel=1e-3)
+    network, _ = load_model(tmp_path / "denoiser.safetensors")
+    for name, weight in weights_of(one).items():
+        found = network.state_dict()[name].numpy()
+        assert found == pytest.approx(weight, rel=1e-2, abs=1e-3), name
