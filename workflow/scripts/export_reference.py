@@ -32,7 +32,7 @@ def export_reference(model, dataset, manifest, settings, **_):
         for name, tensor in network.state_dict().items()
     }
     with open_split(dataset, "test") as reader:
-        bundle_cases, training = bundle_data(reader, settings)
+        bundle_cases, training = cases.bundle_data(reader, settings)
     provenance = {
         "model_xxh3": xxh3_of_file(model),
         "dataset_xxh3": read_json(dataset).get("data_xxh3"),
@@ -41,23 +41,6 @@ def export_reference(model, dataset, manifest, settings, **_):
     written = write_bundle(folder, weights, bundle_cases, training, provenance)
     jsonschema.validate(written, read_json(SCHEMA))
     print(f"bundle {written['bundle_id']} of {len(written['tensors'])} tensors in {folder}")
-
-
-def bundle_data(reader, settings):
-    """Return the four cases and the training crops that `reader` (the test split) gives."""
-    x, target, sources = cases.test_case(reader, settings["batch_size"])
-    made = {
-        "impulse": (*cases.impulse_case(), "made: one impulse a sample"),
-        "structured": (*cases.structured_case(), "made: no symmetry in any axis"),
-        "noise": (*cases.noise_case(), "made: white Gaussian noise"),
-    }
-    bundle_cases = {"test": {"input": x, "target": target, "source": sources}}
-    for name, (image, wanted, source) in made.items():
-        bundle_cases[name] = {"input": image, "target": wanted, "source": source}
-    batches, crops = cases.training_batches(settings["steps"], settings["batch_size"])
-    x, target = cases.training_crops(reader, settings["crop_px"], crops)
-    training = {"input": x, "target": target, "batches": batches}
-    return bundle_cases, {**training, "learning_rate": float(settings["learning_rate"])}
 
 
 if "snakemake" in globals():

@@ -11,6 +11,26 @@ import numpy as np
 from clearice.errors import InputError
 
 
+def bundle_data(reader, settings):
+    """Return ({case: input, target, source}, training) for reference.write_bundle.
+
+    `reader` reads the patches of the test split, `settings` is config["reference"].
+    """
+    x, target, sources = test_case(reader, settings["batch_size"])
+    made = {
+        "impulse": (*impulse_case(), "made: one impulse a sample"),
+        "structured": (*structured_case(), "made: no symmetry in any axis"),
+        "noise": (*noise_case(), "made: white Gaussian noise"),
+    }
+    cases = {"test": {"input": x, "target": target, "source": sources}}
+    for name, (image, wanted, source) in made.items():
+        cases[name] = {"input": image, "target": wanted, "source": source}
+    batches, crops = training_batches(settings["steps"], settings["batch_size"])
+    x, target = training_crops(reader, settings["crop_px"], crops)
+    training = {"input": x, "target": target, "batches": batches}
+    return cases, {**training, "learning_rate": float(settings["learning_rate"])}
+
+
 def test_case(reader, batch_size):
     """Return (N, 1, S, S) input and target, and where each patch is from.
 

@@ -19,6 +19,9 @@ from clearice.layout import (
 from clearice.results import Results
 from clearice.tolerances import PRECISIONS, norm
 
+# What the first twin of this network had to keep on the original data: absolute errors.
+ORIGINAL_TOLERANCES = {"output": 1e-5, "loss": 1e-6, "gradients": 1e-5, "loss curve": 1e-6}
+
 
 def compare(bundle, output, name="implementation", precision=None):
     """Return the verdict (a dict, see docs/formats.md) on the results in the folder `output`.
@@ -85,12 +88,24 @@ def _summary(rows):
         states[row["rung"]] = states.get(row["rung"], True) and row["passed"]
     failing = [rung for rung in RUNGS if states.get(rung) is False]
     shares = [row["percent"] for row in rows if row["percent"] is not None]
+    errors = {rung: _largest_error(rows, rung) for rung in ORIGINAL_TOLERANCES}
     return {
         "rungs": {rung: "passed" if state else "failed" for rung, state in states.items()},
         "lowest_failing_rung": failing[0] if failing else None,
         "worst_percent": max(shares, default=None),
+        "largest_errors": errors,
+        "original_tolerances": all(
+            errors[rung] is not None and errors[rung] <= tolerance
+            for rung, tolerance in ORIGINAL_TOLERANCES.items()
+        ),
         "rows_failed": sum(not row["passed"] for row in rows),
     }
+
+
+def _largest_error(rows, rung):
+    """Return the largest absolute error on a rung; None where a row has none."""
+    errors = [row["max_error"] for row in rows if row["rung"] == rung]
+    return max(errors) if errors and None not in errors else None
 
 
 def _row(rung, name, fault=None, **facts):

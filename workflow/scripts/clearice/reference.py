@@ -92,26 +92,41 @@ def _write_case(writer, name, weights, case):
     plain, plain_loss = plain_pass(weights, x, target)
     honest = {short: plain[short] - oracle[short] for short in oracle}
     emulated, _ = plain_pass(weights, x, target, rounded_convolution(tolerances.EMULATED))
+    errors = {short: emulated[short] - oracle[short] for short in oracle}
+    layers = _layer_errors(errors, oracle, scales)
     float32 = tolerances.case_tolerances(x.shape, reference, honest, scales)
     for full in case_results(name):
         short = full.removeprefix(f"{name}_")
+        scale = scales.get(short, {}).get("scale_l2", 0.0)
         tolerance = tolerances.tensor_tolerances(
-            float32[short],
-            emulated[short] - oracle[short],
-            oracle[short],
-            scales.get(short, {}).get("scale_l2", 0.0),
+            float32[short], errors[short], oracle[short], layers.get(short), scale
         )
         role = "gradient" if short.startswith("grad_") else "activation"
         role = "output" if short == "output" else role
         writer.tensor(full, reference[short], role, name, tolerance)
         writer.tensor(f"{ORACLE}/{full}", oracle[short], role, name)
-    reach = tolerances.loss_reach(oracle["output"] - target, emulated["output"] - oracle["output"])
+    reach = tolerances.loss_reach(oracle["output"] - target, errors["output"])
     return {
         "float32": loss,
         "float64": exact,
         "tolerance": tolerances.loss_tolerances(x.shape, loss, plain_loss - exact, reach, exact),
         "relu_ties": scales.get("ties"),
     }
+
+
+def _layer_errors(errors, oracle, scales):
+    """Return {grad_conv1_weight: norm, ...} of the emulation's gradient errors."""
+    gradients = {name: error for name, error in errors.items() if name.startswith("grad_")}
+    sizes = {
+        name: scales[name]["scale_l2"] if scales else tolerances.norm(oracle[name])
+        for name in gradients
+    }
+    short = {name.removeprefix("grad_"): name for name in gradients}
+    layers = tolerances.layer_errors(
+        {name: gradients[full] for name, full in short.items()},
+        {name: sizes[full] for name, full in short.items()},
+    )
+    return {full: layers[name] for name, full in short.items()}
 
 
 def _write_training(writer, weights, training):
@@ -129,9 +144,13 @@ def _write_training(writer, weights, training):
     steps = [((count, *x.shape[1:]), scales) for _, count in batches]
     honest = {name: reference[name] - oracle[name] for name in PARAMETERS}
     float32 = tolerances.weight_tolerances(reference, honest, steps, rate)
+    errors = {name: emulated[name] - oracle[name] for name in PARAMETERS}
+    updates = {name: tolerances.norm(oracle[name] - weights[name]) for name in PARAMETERS}
+    layers = tolerances.layer_errors(errors, updates)
     for name in PARAMETERS:
-        error = emulated[name] - oracle[name]
-        tolerance = tolerances.tensor_tolerances(float32[name], error, oracle[name])
+        tolerance = tolerances.tensor_tolerances(
+            float32[name], errors[name], oracle[name], layers[name]
+        )
         writer.tensor(f"training_{name}", reference[name], "trained weight", "training", tolerance)
         writer.tensor(f"{ORACLE}/training_{name}", oracle[name], "trained weight", "training")
     facts = []

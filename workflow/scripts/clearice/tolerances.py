@@ -88,19 +88,34 @@ def weight_tolerances(weights, honest, steps, learning_rate):
     return tolerances
 
 
-def tensor_tolerances(float32, emulated_error, oracle, scale_l2=0.0):
+def layer_errors(errors, scales):
+    """Return {parameter: norm} of the emulation's errors, none smaller than its layer's by chance.
+
+    `errors`: {conv1_weight: array, ...}; `scales`: what each is in proportion to. A bias of one
+    element may have no error by luck; the relative error of its layer's weights has it, too.
+    """
+    relative = {}
+    for name, error in errors.items():
+        layer = name.split("_")[0]
+        relative[layer] = max(relative.get(layer, 0.0), norm(error) / scales[name])
+    return {name: relative[name.split("_")[0]] * scales[name] for name in errors}
+
+
+def tensor_tolerances(float32, error, oracle, error_l2=None, scale_l2=0.0):
     """Return the tolerances of every class for one tensor.
 
-    `float32`: that class's; `emulated_error`: the error of the bfloat16 emulation; `oracle`: the
-    float64 result; `scale_l2`: what a gradient's rounding error is in proportion to.
+    `float32`: that class's; `error`: the error of the bfloat16 emulation, `error_l2` its norm if
+    not simply that; `oracle`: the float64 result; `scale_l2`: what a gradient's rounding error is
+    in proportion to.
     """
     exact = FLOAT64_RELATIVE * max(norm(oracle), scale_l2)
+    error_l2 = norm(error) if error_l2 is None else error_l2
+    error_max = max(float(np.abs(error).max()), error_l2 / math.sqrt(error.size))
     classes = {"float32": float32}
     for precision, share in CLASS_ERRORS.items():
         factor = CLASS_FACTOR * share
-        absolute = max(float32["absolute"], factor * float(np.abs(emulated_error).max()))
-        l2 = float32["l2"]
-        l2 = None if l2 is None else max(l2, factor * norm(emulated_error))
+        absolute, l2 = max(float32["absolute"], factor * error_max), float32["l2"]
+        l2 = None if l2 is None else max(l2, factor * error_l2)
         classes[precision] = _tolerance(absolute, l2)
     return {**classes, "float64": _tolerance(exact, exact)}
 

@@ -21,7 +21,19 @@ def verdict_text(verdict):
         lines.append(_line(row))
     if verdict["diagnosis"]:
         lines += ["", *verdict["diagnosis"]]
-    return "\n".join([*lines, "", _last_line(verdict), ""]).lstrip("\n")
+    lines += ["", *_extremes(verdict), _last_line(verdict), ""]
+    return "\n".join(lines).lstrip("\n")
+
+
+def _extremes(verdict):
+    """Say how large the errors are, and whether they keep the original's absolute tolerances."""
+    errors = verdict["largest_errors"]
+    if None in errors.values():
+        return []
+    text = ", ".join(f"{rung} {error:.1e}" for rung, error in errors.items())
+    kept = "within" if verdict["original_tolerances"] else "not within"
+    limits = "output 1e-5, losses 1e-6, gradients 1e-5"
+    return [f"largest errors: {text}; {kept} the original's ({limits})"]
 
 
 def _line(row):
