@@ -34,6 +34,7 @@ rule denoise_micrograph:
         "../../envs/torch.yaml"
     resources:
         mem_mb=1000,
+        gpu=int(config["denoised"]["device"].startswith("cuda")),
     params:
         settings={
             **config["denoised"],

@@ -14,12 +14,12 @@ from clearice.hot_pixels import HotPixels, local_std
 from clearice.normalisation import normalise
 from clearice.survey import survey_micrograph
 
-_TILE_PX = {"cpu": 512, "cuda": 2048}  # 512: activations of 16 channels stay below 20 MB
+_TILE_PX = {"cpu": 256, "cuda": 2048}  # 256: activations of 16 channels stay in the cache
 
 
 def chosen_tile_px(tile_px, device):
     """Return `tile_px`, or where it is None a good one for the device."""
-    return tile_px or _TILE_PX.get(torch.device(device).type, 512)
+    return tile_px or _TILE_PX.get(torch.device(device).type, 256)
 
 
 class Source:
