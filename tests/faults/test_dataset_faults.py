@@ -15,6 +15,7 @@ from clearice.files import read_json
 from clearice.growth import grow
 from clearice.manifest import SIDES
 from concatenate_shards import concatenate_shards
+from conftest import run_snakemake, write_config
 from shard_files import make_shard
 
 FORK = multiprocessing.get_context("fork")  # imports once, not once a trial
@@ -182,6 +183,19 @@ def test_a_disk_too_small_is_one_line_before_anything_is_written(tmp_path):
             assert (dataset / f".store/train_{side}.bin").read_bytes() == good[side]
         concatenate(dataset, records[:3])  # what was good is there again, without a copy
         assert (dataset / "train_input.bin").read_bytes() == good["input"]
+
+
+def test_the_workflow_does_not_start_on_a_disk_too_small(tmp_path, tiny_config):
+    tiny_config["simulation"] |= {"height_px": 512, "width_px": 512}  # 1 MiB an image
+    with small_disk(tmp_path / "disk", 16) as disk:
+        write_config(disk, tiny_config)
+        process = run_snakemake(disk, "--cores", "1", check=False)
+        assert process.returncode == 1
+        (line,) = [line for line in process.stdout.splitlines() if "error" in line.lower()]
+        assert line.startswith(f"error: {disk}: the disk can't hold what is to be written (")
+        for part in ("micrographs 9.0 MiB", "shards 6.0 MiB", "dataset 6.0 MiB", "found 1"):
+            assert part in line
+        assert not (disk / "results").exists()
 
 
 def test_a_disk_that_fills_meanwhile_is_one_line_and_the_rest_follows(tmp_path, monkeypatch):
