@@ -5,12 +5,17 @@ import concurrent.futures
 import numpy as np
 import pytest
 from clearice import dataset
+from clearice.config import complete_config
 from clearice.dataset import open_split
 from clearice.errors import InputError
 from clearice.files import read_json, write_json
 from clearice.manifest import build_manifest, read_manifest, split_part
+from clearice.mrc import write_micrograph
+from conftest import REPOSITORY
 from shard_files import make_shard
+from shard_micrograph import shard_micrograph
 
+SCHEMA = REPOSITORY / "workflow" / "schemas" / "config.schema.yaml"
 COUNTS = {"train": {"a": 3, "c": 1, "e": 4}, "test": {"b": 2}}
 
 
@@ -49,6 +54,36 @@ def test_every_patch_is_read_where_it_lies(manifest, dtype, split):
                 assert reader.where(i) == (micrograph, 0, 16 * k)
                 i += 1
         assert i == reader.n_patches
+
+
+def test_patches_of_real_shards_lie_where_the_reader_says(tmp_path):
+    patches = {"size_px": 32, "stride_px": 24, "cover_border": True, "target": "halves"}
+    parts, images = {}, {}
+    for seed, (split, name) in enumerate([("train", "a"), ("test", "b")]):
+        generator = np.random.default_rng(seed)
+        signal = generator.normal(size=(70, 90))
+        halves = [(signal + generator.normal(size=(70, 90))).astype(np.float32) for _ in "io"]
+        paths = [tmp_path / f"{name}_{half}.mrc" for half in ("EVN", "ODD")]
+        for path, half in zip(paths, halves, strict=True):
+            write_micrograph(path, [half], 70, 90, pixel_size_angstrom=1.0, label="test")
+        record = tmp_path / f"{name}.json"
+        bins = {f"{s}_bin": tmp_path / f"{name}.{s}.bin" for s in ("input", "target")}
+        settings = complete_config({"patches": patches}, SCHEMA)["patches"]
+        arguments = {"micrograph": name, "patches": settings, "target": paths[1]}
+        shard_micrograph(paths[0], record=record, **bins, **arguments)
+        parts[split] = split_part([(record, read_json(record))], tmp_path)
+        images[name] = [(half - halves[0].mean()) / halves[0].std() for half in halves]
+    write_json(tmp_path / "manifest.json", build_manifest(parts))
+    for split in parts:
+        with open_split(tmp_path / "manifest.json", split) as reader:
+            covered = np.zeros((70, 90), bool)
+            for i in range(reader.n_patches):
+                name, y, x = reader.where(i)
+                window = np.s_[y : y + 32, x : x + 32]
+                for patch, image in zip(reader.read(i), images[name], strict=True):
+                    np.testing.assert_allclose(patch, image[window], atol=1e-5)
+                covered[window] = True
+            assert covered.all()
 
 
 def test_threads_read_what_one_thread_reads(manifest, monkeypatch):
