@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from clearice import figures
-from clearice.examples import contrast_limits
+from clearice.examples import contrast_limits, stretched
 from clearice.pictures import (
     View,
     central_view,
@@ -104,6 +104,15 @@ def test_the_contrast_is_that_of_the_less_noisy_images():
     noisy = np.random.default_rng(1).normal(0, 50, (64, 64))
     assert contrast_limits([noisy, quiet]) == contrast_limits([100 * noisy, quiet])
     assert contrast_limits([quiet]) == contrast_limits([quiet, quiet])
+
+
+def test_a_denoised_image_of_little_contrast_is_shown_once_more_stretched():
+    image = np.random.default_rng(0).normal(0, 1, (64, 64))
+    least, greatest = contrast_limits([image])
+    assert stretched(image, (2 * least, 2 * greatest)) == []
+    ((title, picture),) = stretched(image, (20 * least, 20 * greatest))
+    assert title == "denoised, contrast x 20"
+    assert picture.std() > 30
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg"])

@@ -293,7 +293,7 @@ def test_held_out_micrographs_are_shown_first_and_judged_alone(full_run):
 def test_without_truth_the_other_half_is_the_judge(run):
     run.add_dataset(["a", "b"], tested=["b"]).add_model().add_denoised(["a", "b"], ("target",))
     words = text_of(run.write())
-    assert "correlation with the raw other half" in words
+    assert "with the raw other half; raw 0.179" in words
     assert "dB" not in words
     assert "raw other half" in words
     assert "its noise is independent" in words
@@ -317,6 +317,7 @@ def test_with_everything_optional_left_out_the_page_says_so(run):
     assert "denoised.enabled is false" in words
     assert "No network was trained" in words
     assert "There are no benchmark files" in words
+    assert "Time unknown peak memory unknown" in words
 
 
 def test_a_noise_floor_above_the_loss_is_not_believed(run):

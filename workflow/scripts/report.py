@@ -59,9 +59,8 @@ def report(
     curves = dict(zip(trained, map(read_history, histories), strict=True))
     judged = sorted(map(read_json, verdicts), key=lambda v: STATES.index(v["verdict"]))
     jobs = read_jobs(Path(page).parents[1], set(splits))
-    facts = headlines(
-        rows, read_json(manifest), curves, judged, records, step_table(jobs), busy_seconds(jobs)
-    )
+    busy_s = busy_seconds(jobs) if jobs else None
+    facts = headlines(rows, read_json(manifest), curves, judged, records, step_table(jobs), busy_s)
     shown = example_names(rows, records.by_name if records else (), examples)
     shown = list(micrograph_examples(shown, records, splits)) if records else []
     patches = patch_examples(manifest, PATCHES_SHOWN)

@@ -16,6 +16,7 @@ from clearice.pictures import (
 )
 
 DETAIL_PX = 320
+STRETCH_FROM = 2.5  # times less contrast than the row: shown once more, stretched
 _TITLES = {
     "raw": "raw",
     "denoised": "denoised",
@@ -52,16 +53,31 @@ def _row(title, roles, views):
     limits = contrast_limits([view.image for view in views])
     first = views[0]
     shape = " x ".join(str(side * first.binning) for side in first.image.shape)
+    images = []
+    for role, view in zip(roles, views, strict=True):
+        images.append((_TITLES[role], grey(view.image, limits)))
+        if role == "denoised":
+            images += stretched(view.image, limits)
     return {
         "title": title,
         "field": f"{shape} px",
         "binning": first.binning,
         "bar": first.scale_bar,
-        "images": [
-            (_TITLES[role], grey(view.image, limits))
-            for role, view in zip(roles, views, strict=True)
-        ],
+        "images": images,
     }
+
+
+def stretched(image, limits):
+    """Return [(title, uint8)] of a denoised image on a grey scale of its own, or [].
+
+    A network that sees little signal is right to answer with little contrast (the mean of all
+    that could be): on the common scale it may be flat grey, though the signal is there.
+    """
+    own = contrast_limits([image])
+    factor = (limits[1] - limits[0]) / (own[1] - own[0])
+    if factor < STRETCH_FROM:
+        return []
+    return [(f"denoised, contrast x {factor:.0f}", grey(image, own))]
 
 
 def contrast_limits(images):

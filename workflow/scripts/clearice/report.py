@@ -141,7 +141,7 @@ def headline_tiles(facts):
         detail = f"noise floor {floor:.4g}" if floor is not None else "no noise floor known"
         tiles.append(("Test loss", optional(loss["test_loss"]), f"{detail}; {name}", None))
     if facts["gain"]:
-        tiles.append(("Denoising gain", *_gain_tile(facts["gain"]), None))
+        tiles.append((*_gain_tile(facts["gain"]), None))
     state, _ = verdict_line(facts["parity"])
     detail = _parity_detail(state, facts["parity"])
     tiles.append(("Parity", state, detail, {"passed": "good", "failed": "bad"}.get(state, "warn")))
@@ -162,12 +162,12 @@ def _parity_detail(state, parity):
 
 
 def _gain_tile(gain):
-    count = f"{gain['micrographs']:,}{' held-out' if gain['held_out'] else ''}"
+    count = f"mean of {gain['micrographs']:,}{' held-out' if gain['held_out'] else ''}"
     if gain["measure"] == "psnr_db":
         value = f"{gain['denoised'] - gain['raw']:+.1f} dB".replace("-", "−")
-        return value, f"against the truth; mean of {count}"
-    value = f"{gain['raw']:.2f} → {gain['denoised']:.2f}"
-    return value, f"correlation with the raw other half; mean of {count}"
+        return "Denoising gain", value, f"against the truth; {count}"
+    detail = f"with the raw other half; raw {gain['raw']:.3f}; {count}"
+    return "Correlation", f"{gain['denoised']:.3f}", detail
 
 
 def config_text(config):
