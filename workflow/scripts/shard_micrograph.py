@@ -7,20 +7,20 @@ Memory holds one row of patches of input and of target, whatever the micrograph'
 import argparse
 import contextlib
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-
-import numpy as np
 
 from clearice import shards, targets
 from clearice.bridge import run_command, run_job
 from clearice.errors import InputError
-from clearice.files import atomic_path
 from clearice.halves import check_headers
 from clearice.hot_pixels import HotPixels, local_std
 from clearice.mrc import open_micrograph
 from clearice.normalisation import normalise
-from clearice.patches import PatchCutter, patch_origins
-from clearice.survey import require_float16_range, survey_halves, survey_micrograph
+from clearice.patches import patch_origins
+from clearice.survey import survey_difference, survey_micrograph, survey_warnings
+
+WORKERS = 2  # one a side: NumPy, hashing and writing release the interpreter lock
 
 
 def shard_micrograph(
@@ -46,135 +46,126 @@ def shard_micrograph(
             expected="a target half" if target is None else "no target half",
             advice="set micrographs.halves, or another patches.target",
         )
-    outputs = {"input": input_bin, "target": target_bin}
-    sources = {"input": shards.source_entry(input), "target": shards.source_entry(target)}
-    try:
-        facts = cut_micrograph(input, target, outputs, micrograph, patches, dtype)
-    except InputError as error:
-        if on_error == "stop":
-            raise
-        print(f"rejected: {error}", file=sys.stderr)
-        facts = {"status": "rejected", "reason": str(error), "files": empty_files(outputs)}
-    shards.write_record(record, shards.new_record(micrograph, patches, dtype, **sources, **facts))
-
-
-def cut_micrograph(input, target, outputs, micrograph, patches, dtype):
-    """Survey the image, write the patches of both sides, and return the facts for the record."""
-    with contextlib.ExitStack() as stack:
-        readers = [stack.enter_context(open_micrograph(p)) for p in (input, target) if p]
-        first, size = readers[0], patches["size_px"]
-        origins = patch_origins(
-            first.height_px, first.width_px, size, patches["stride_px"], patches["cover_border"]
-        )
-        if not len(origins):
-            raise InputError(
-                "smaller than a patch",
-                file=input,
-                expected=f"at least {size} x {size} px",
-                found=f"{first.height_px} x {first.width_px}",
-                advice="use a smaller patches.size_px",
+    paths = [input] if target is None else [input, target]
+    with ThreadPoolExecutor(WORKERS) as pool:
+        sources = list(pool.map(shards.source_entry, paths))
+        sides = {"input": sources[0], "target": sources[1] if target else None}
+        try:
+            facts, limits = survey_sides(pool, paths, patches, dtype)
+        except InputError as error:
+            if on_error == "stop":
+                raise
+            print(f"rejected: {error}", file=sys.stderr)
+            facts, limits = {"status": "rejected", "reason": str(error)}, []
+        new = shards.new_record(micrograph, patches, dtype, **sides, **facts)
+        Path(record).unlink(missing_ok=True)  # it comes last: until then there is no shard
+        writes = [
+            pool.submit(shards.write_patches, path, rows, new)
+            for path, rows in zip(
+                (input_bin, target_bin), side_rows(paths, limits, new, patches), strict=True
             )
-        warnings = [f"{Path(r.path).name}: {text}" for r in readers for text in r.warnings]
-        if target:
-            warnings += check_headers(*readers)
-        cleaners = [hot_pixels(reader, patches["hot_pixel_threshold"]) for reader in readers]
-        survey = survey_readers(readers, cleaners)
-        if dtype == "float16":
-            require_float16_range(survey, [reader.path for reader in readers])
-        sides = target_blocks(readers, cleaners, survey.input, micrograph, patches)
-        files = write_patches(sides, outputs, origins, first.width_px, size, dtype)
-        if not any(cleaners):
-            hot = 0
-        else:
-            hot = sum(cleaner.count for cleaner in cleaners)
+        ]
+        input_file, target_file = [write.result() for write in writes]
+        new["files"] = {"input": input_file, "target": target_file}
+    shards.write_record(record, new)
+
+
+def survey_sides(pool, paths, patches, dtype):
+    """Survey the image or the pair; return facts for the record, and each side's hot-pixel limit.
+
+    Raises InputError if the micrograph cannot be used.
+    """
+    with contextlib.ExitStack() as stack:
+        readers = [stack.enter_context(open_micrograph(path)) for path in paths]
+        facts = header_facts(readers, patches)
+        threshold = patches["hot_pixel_threshold"]
+        limits = [threshold and threshold * local_std(reader) for reader in readers]
+    shape = facts["height_px"], facts["width_px"]
+    difference = None
+    if len(paths) == 2:
+        both = [image_rows(path, limit) for path, limit in zip(paths, limits, strict=True)]
+        difference = pool.submit(survey_difference, *both, shape)
+    surveys = list(pool.map(survey_image, paths, limits))
+    survey = surveys[0][0]
+    if difference:
+        survey.target = surveys[1][0].input
+        survey.difference, survey.correlation = difference.result()
+    facts["warnings"] += survey_warnings(survey, paths, dtype)
+    # only now that the file is known to be whole: a header alone could promise billions
+    grid = patches["size_px"], patches["stride_px"], patches["cover_border"]
+    origins = patch_origins(*shape, *grid)
+    facts["n_patches"] = len(origins)
+    facts["y"], facts["x"] = origins.T.tolist()
+    facts["hot_pixels"] = sum(count for _, count in surveys)
+    facts["mean"], facts["std"] = survey.input.mean, survey.input.std
+    facts["noise_floor"], facts["half_correlation"] = survey.noise_floor, survey.correlation
+    return facts, limits
+
+
+def header_facts(readers, patches):
+    """Return what the headers say for the record; raise InputError if they don't fit."""
+    first, size_px = readers[0], patches["size_px"]
+    warnings = [f"{Path(r.path).name}: {text}" for r in readers for text in r.warnings]
+    if len(readers) == 2:
+        warnings += check_headers(*readers)
+    shape = first.height_px, first.width_px
+    if min(shape) < size_px:
+        raise InputError(
+            "smaller than a patch",
+            file=first.path,
+            expected=f"at least {size_px} x {size_px} px",
+            found=f"{shape[0]} x {shape[1]}",
+            advice="use a smaller patches.size_px",
+        )
     return {
-        "warnings": warnings + survey.warnings,
-        "height_px": first.height_px,
-        "width_px": first.width_px,
+        "warnings": warnings,
+        "height_px": shape[0],
+        "width_px": shape[1],
         "pixel_size_angstrom": first.pixel_size_angstrom,
-        "n_patches": len(origins),
-        "y": origins[:, 0].tolist(),
-        "x": origins[:, 1].tolist(),
-        "mean": survey.input.mean,
-        "std": survey.input.std,
-        "hot_pixels": hot,
-        "noise_floor": survey.noise_floor,
-        "half_correlation": survey.correlation,
-        "files": files,
     }
 
 
-def hot_pixels(reader, threshold):
-    """Return the HotPixels of a micrograph; None where none are to be replaced."""
-    if threshold is None:
-        return None
-    return HotPixels(threshold * local_std(reader), reader.height_px)
+def image_rows(path, limit, cleaners=None):
+    """Yield the rows of a micrograph in order, float32 (b, W), hot pixels replaced.
+
+    `limit` is that of HotPixels, None to replace none; its HotPixels is appended to `cleaners`.
+    """
+    with open_micrograph(path) as reader:
+        rows = (rows for _, rows in reader.blocks())
+        if limit is not None:
+            cleaner = HotPixels(limit, reader.height_px)
+            if cleaners is not None:
+                cleaners.append(cleaner)
+            rows = cleaner.blocks(rows)
+        yield from rows
 
 
-def rows_of(reader, cleaner):
-    """Yield the rows of a micrograph in order, float32 (b, W), hot pixels replaced."""
-    rows = (rows for _, rows in reader.blocks())
-    return cleaner.blocks(rows) if cleaner else rows
+def survey_image(path, limit):
+    """Return the Survey of one image and the number of its hot pixels."""
+    cleaners = []
+    survey = survey_micrograph(image_rows(path, limit, cleaners), path)
+    return survey, sum(cleaner.count for cleaner in cleaners)
 
 
-def survey_readers(readers, cleaners):
-    """Return the Survey of one micrograph or of a pair."""
-    streams = list(map(rows_of, readers, cleaners))
-    if len(readers) == 1:
-        return survey_micrograph(streams[0], readers[0].path)
-    shape = readers[0].height_px, readers[0].width_px
-    return survey_halves(zip(*streams, strict=True), [r.path for r in readers], shape)
+def side_rows(paths, limits, record, patches):
+    """Return the rows of input and of target: normalised, float32 (b, W) a block, in order.
 
-
-def target_blocks(readers, cleaners, affine, micrograph, patches):
-    """Yield (input rows, target rows), normalised, float32 (b, W) each, over the image."""
-    streams = [
-        (normalise(rows, affine.mean, affine.std, out=rows) for rows in rows_of(reader, cleaner))
-        for reader, cleaner in zip(readers, cleaners, strict=True)
-    ]
-    if patches["target"] == "halves":
-        return zip(*streams, strict=True)
+    Each side reads its own file, so that the two can be written side by side. Both are empty
+    for a rejected micrograph.
+    """
+    if record["status"] == "rejected":
+        return (), ()
+    input_rows, target_rows = (
+        (normalise(rows, record["mean"], record["std"], out=rows) for rows in image_rows(*side))
+        for side in (list(zip(paths, limits, strict=True)) * 2)[:2]
+    )
     if patches["target"] == "lowpass":
         sigma_px = patches["lowpass_sigma_px"]
-        return targets.lowpass_blocks(streams[0], readers[0].height_px, sigma_px)
-    return noisy_blocks(streams[0], micrograph, patches)
-
-
-def noisy_blocks(blocks, micrograph, patches):
-    """Yield (rows plus noise, rows), float32 (b, W) each."""
-    first_row, noisy = 0, np.empty((0, 0), np.float32)
-    for rows in blocks:
-        if len(noisy) < len(rows):
-            noisy = np.empty_like(rows)
-        out = noisy[: len(rows)]
-        std = patches["synthetic_noise_std"]
-        targets.add_noise(rows, first_row, micrograph, patches["seed"], std, out)
-        yield out, rows
-        first_row += len(rows)
-
-
-def write_patches(sides, outputs, origins, width_px, size_px, dtype):
-    """Write the patches of both sides atomically; return the record's `files`."""
-    stored = shards.storage_dtype(dtype)
-    with contextlib.ExitStack() as stack:
-        files, cutters = {}, {}
-        for side, path in outputs.items():
-            temporary = stack.enter_context(atomic_path(path))
-            files[side] = stack.enter_context(shards.PatchFile(temporary))
-            cutters[side] = PatchCutter(width_px, origins, size_px, stored, files[side].write)
-        for input_rows, target_rows in sides:
-            cutters["input"].add(input_rows)
-            cutters["target"].add(target_rows)
-    return {side: files[side].entry(path) for side, path in outputs.items()}
-
-
-def empty_files(outputs):
-    """Write the two empty files of a rejected shard; return the record's `files`."""
-    files = {}
-    for side, path in outputs.items():
-        with atomic_path(path) as temporary, shards.PatchFile(temporary) as file:
-            files[side] = file.entry(path)
-    return files
+        target_rows = targets.lowpass_blocks(target_rows, record["height_px"], sigma_px)
+    elif patches["target"] == "synthetic_noise":
+        seed, std = patches["seed"], patches["synthetic_noise_std"]
+        input_rows = targets.noisy_blocks(input_rows, record["micrograph"], seed, std)
+    return input_rows, target_rows
 
 
 def main():

@@ -12,6 +12,7 @@ TILE_PX = 256
 MAX_TILES = 8  # a side: 64 tiles of 256 px give a correlation to about 0.001
 WARN_CORRELATION = 0.1
 REJECT_CORRELATION = 0.99
+_SCALES = 0.1, 3.0  # of the standard deviations: a mean of 50 frames against one is 0.14
 _SAME_PIXEL_SIZE = 1e-3  # relative: cells are stored as float32, often from rounded input
 
 
@@ -44,13 +45,14 @@ def compare_halves(survey, paths):
     """Return warnings about a surveyed pair; raise InputError if it is one image twice."""
     if not survey.difference.maximum > survey.difference.minimum:
         raise _same_image("the halves are the same pixels", paths, "a constant difference")
-    correlation = survey.correlation
-    warnings = []
-    if correlation is not None and not correlation < REJECT_CORRELATION:
+    correlation, warnings = survey.correlation, []
+    if correlation is None:
+        warnings.append("the halves hold nothing above half the Nyquist frequency to compare")
+    elif not correlation < REJECT_CORRELATION:
         raise _same_image(
             "the halves are one image", paths, f"correlation {correlation:.4f} of their noise"
         )
-    if correlation is not None and not abs(correlation) <= WARN_CORRELATION:
+    elif not abs(correlation) <= WARN_CORRELATION:
         warnings.append(
             f"the noise of the halves is not independent: they correlate at {correlation:.3f} "
             f"above half the Nyquist frequency (more than {WARN_CORRELATION}); the network "
@@ -58,7 +60,7 @@ def compare_halves(survey, paths):
         )
     ratio = survey.target.std / survey.input.std
     shift = abs(survey.target.mean - survey.input.mean) / survey.input.std
-    if not (0.2 <= ratio <= 2 and shift <= 2):
+    if not (_SCALES[0] <= ratio <= _SCALES[1] and shift <= _SCALES[1]):
         warnings.append(
             "the halves are on different scales (standard deviations "
             f"{survey.input.std:.4g} and {survey.target.std:.4g}, means {survey.input.mean:.4g} "
@@ -89,39 +91,38 @@ class HighFrequencyCorrelation:
         self._tile_px = min(TILE_PX, height_px, width_px)
         self._tops = self._origins(height_px)
         self._lefts = self._origins(width_px)
-        self._strips = {}  # top of a row of tiles that is being filled -> float32 (2, tile, W)
-        self._width_px, self._row = width_px, 0
-        frequency = np.fft.fftfreq(self._tile_px)
-        radius = np.hypot(frequency[:, None], np.fft.rfftfreq(self._tile_px)[None, :])
+        self._row = 0
+        side = self._tile_px
+        self._tiles = np.empty((len(self._lefts), 2, side, side), np.float32)
+        frequency = np.fft.fftfreq(side)
+        radius = np.hypot(frequency[:, None], np.fft.rfftfreq(side)[None, :])
         self._high = (radius > 0.25) & (radius < 0.5)
-        window = np.hanning(self._tile_px + 1)[:-1]
+        window = np.hanning(side + 1)[:-1]
         self._window = np.outer(window, window).astype(np.float32)
         self._cross = self._power_first = self._power_second = 0.0
 
     def _origins(self, length_px):
         count = min(MAX_TILES, length_px // self._tile_px)
-        return np.linspace(0, length_px - self._tile_px, count).round().astype(int).tolist()
+        rest_px = length_px - self._tile_px
+        return [number * rest_px // max(1, count - 1) for number in range(count)]
 
     def add(self, first, second):
         """Take in the next rows of both images, float32 (b, W)."""
         end = self._row + len(first)
-        for top in self._tops:
+        for top in self._tops:  # rows of tiles don't overlap: one is filled at a time
             low, high = max(top, self._row), min(top + self._tile_px, end)
             if low < high:
-                self._fill(top, low, high, first, second)
+                rows = slice(low - self._row, high - self._row)
+                self._fill(slice(low - top, high - top), first[rows], second[rows])
         self._row = end
 
-    def _fill(self, top, low, high, first, second):
-        shape = (2, self._tile_px, self._width_px)
-        strip = self._strips.setdefault(top, np.empty(0, np.float32))
-        if not strip.size:
-            strip = self._strips[top] = np.empty(shape, np.float32)
-        for half, rows in enumerate((first, second)):
-            strip[half, low - top : high - top] = rows[low - self._row : high - self._row]
-        if high == top + self._tile_px:
-            for left in self._lefts:
-                self._correlate(strip[:, :, left : left + self._tile_px])
-            del self._strips[top]
+    def _fill(self, into, first, second):
+        for tile, left in zip(self._tiles, self._lefts, strict=True):
+            tile[0, into] = first[:, left : left + self._tile_px]
+            tile[1, into] = second[:, left : left + self._tile_px]
+        if into.stop == self._tile_px:
+            for tile in self._tiles:
+                self._correlate(tile)
 
     def _correlate(self, tiles):
         """Add the sums of one pair of tiles, float32 (2, tile, tile)."""

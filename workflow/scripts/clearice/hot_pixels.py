@@ -1,8 +1,11 @@
 """Hot pixels: pixels far from the median of their eight neighbours are replaced by it."""
 
+import math
+
 import numpy as np
 
 _SAMPLED_ROWS = 64
+_PIECE_ROWS = 8  # cleaned at a time: temporaries stay in the cache
 _MAD_TO_STD = 1.4826  # of a Gaussian
 _NEIGHBOURS = [(y, x) for y in (0, 1, 2) for x in (0, 1, 2) if (y, x) != (1, 1)]
 
@@ -11,7 +14,8 @@ def local_std(micrograph):
     """Return the robust standard deviation of pixel minus median of neighbours, for `micrograph`.
 
     1.4826 times the median absolute deviation over 64 rows spread evenly over the image; the
-    standard deviation where more than half of the differences are equal (sparse counts).
+    standard deviation where more than half of the differences are equal (sparse counts);
+    infinite where all are, so that nothing is hot in an image without noise.
     """
     height_px = micrograph.height_px
     count = min(_SAMPLED_ROWS, height_px - 2)
@@ -21,7 +25,7 @@ def local_std(micrograph):
         differences.append(rows[1, 1:-1] - _medians(rows)[0])
     differences = np.concatenate(differences)
     spread = np.median(np.abs(differences - np.median(differences)))
-    return float(_MAD_TO_STD * spread) or float(differences.std(dtype=np.float64))
+    return float(_MAD_TO_STD * spread) or float(differences.std(dtype=np.float64)) or math.inf
 
 
 def _medians(rows):
@@ -40,36 +44,43 @@ class HotPixels:
     """
 
     def __init__(self, limit, height_px):
-        self.limit, self.count = np.float32(limit), 0
-        self._height_px = height_px
+        self.count = 0
+        self._limit, self._height_px = np.float32(limit), height_px
 
     def blocks(self, blocks):
         """Yield the rows of `blocks`, float32 (b, W), cleaned, one row later than they come."""
-        self.count = 0
-        above = None  # the last two rows seen
-        arrived = 0
+        self.count, arrived = 0, 0
+        window = None  # rows not yet cleaned, the row above them first
         for rows in blocks:
             arrived += len(rows)
-            if above is None:
-                window = np.concatenate([rows[1:2], rows])
-            else:
-                window = np.concatenate([above, rows])
+            if window is None:
+                if len(rows) < 2 and arrived < self._height_px:
+                    raise ValueError("the first block must hold two rows")
+                window = rows[1:2]
+            window = np.concatenate([window, rows])
             if arrived == self._height_px:
                 window = np.concatenate([window, window[-2:-1]])
-            above = window[-2:].copy()
-            yield self._clean(window)
+            if len(window) > 2:
+                yield self._clean(window)
+                window = window[-2:].copy()
 
     def _clean(self, window):
         """Return the inner rows of `window` (b + 2, W), cleaned."""
-        padded = np.pad(window, ((0, 0), (1, 1)), "reflect")
         rows = window[1:-1].copy()
+        for top in range(0, len(rows), _PIECE_ROWS):
+            piece = window[top : top + _PIECE_ROWS + 2]
+            self._replace(rows[top : top + _PIECE_ROWS], np.pad(piece, ((0, 0), (1, 1)), "reflect"))
+        return rows
+
+    def _replace(self, rows, padded):
+        """Replace the hot pixels of `rows` (b, W) in place; `padded` is (b + 2, W + 2)."""
         ys, xs = self._candidates(padded)
-        around = np.stack([padded[ys + y, xs + x] for y, x in _NEIGHBOURS])
-        medians = np.median(around, axis=0) if len(ys) else around[0]
-        hot = np.abs(rows[ys, xs] - medians) > self.limit
+        if not len(ys):
+            return
+        medians = np.median([padded[ys + y, xs + x] for y, x in _NEIGHBOURS], axis=0)
+        hot = np.abs(rows[ys, xs] - medians) > self._limit
         rows[ys[hot], xs[hot]] = medians[hot]
         self.count += int(hot.sum())
-        return rows
 
     def _candidates(self, padded):
         """Return (ys, xs) of pixels further than the limit from the least or largest neighbour.
@@ -78,7 +89,7 @@ class HotPixels:
         """
         low, high = _extremes(padded, np.minimum), _extremes(padded, np.maximum)
         rows = padded[1:-1, 1:-1]
-        return np.nonzero((rows - low > self.limit) | (high - rows > self.limit))
+        return np.nonzero((rows - low > self._limit) | (high - rows > self._limit))
 
 
 def _extremes(padded, pick):

@@ -19,7 +19,7 @@ from clearice.files import atomic_path
 from clearice.mrc_header import HEADER_BYTES, check_length, parse_header
 from clearice.normalisation import RowStatistics
 
-BLOCK_BYTES = 1 << 20  # of float32: a block and its float64 scratch stay in the cache
+BLOCK_BYTES = 1 << 19  # of float32: a block and its float64 scratch stay in the cache
 _COMPRESSION = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open}
 
 
@@ -73,7 +73,7 @@ class MicrographReader:
         Raises InputError where the file ends early, is damaged, or cannot be read. Rows of a
         compressed file are cheap in ascending order only.
         """
-        if not (0 <= first and 0 <= count and first + count <= self.height_px):
+        if not 0 <= first <= first + count <= self.height_px:
             raise IndexError(f"rows {first} to {first + count} of {self.height_px}")
         if out is None:
             out = np.empty((count, self.width_px), np.float32)
@@ -88,7 +88,7 @@ class MicrographReader:
 
     def blocks(self, rows=None):
         """Yield (first, float32 (b, W)) over the image, in order; the buffer is used again."""
-        rows = rows or max(1, BLOCK_BYTES // (4 * self.width_px))
+        rows = rows or max(2, BLOCK_BYTES // (4 * self.width_px))
         buffer = np.empty((min(rows, self.height_px), self.width_px), np.float32)
         for first in range(0, self.height_px, rows):
             count = min(rows, self.height_px - first)
@@ -152,14 +152,13 @@ class MicrographReader:
 def _open_bytes(path):
     """Open unbuffered; a compressed file is known by its first bytes, not by its name."""
     try:
-        file = open(path, "rb", buffering=0)
-        magic = file.read(2)
+        with open(path, "rb", buffering=0) as file:
+            magic = file.read(2)
+        if magic in _COMPRESSION:
+            return _COMPRESSION[magic](path, "rb")
+        return open(path, "rb", buffering=0)
     except OSError as error:
         raise _unreadable(path, error) from None
-    if magic not in _COMPRESSION:
-        return file
-    file.close()
-    return _COMPRESSION[magic](path, "rb")
 
 
 def _unreadable(path, error):
@@ -240,7 +239,7 @@ def _new_header(shape, statistics, pixel_size_angstrom, origin, label):
     size = pixel_size_angstrom or 0.0
     if not math.isfinite(size):
         raise ValueError(f"pixel size {size}")
-    header = struct.pack(
+    return struct.pack(
         "<10i6f3i3f2i8s4si84s3f4s4sfi80s720x",
         *(width_px, height_px, 1, mode, 0, 0, 0, width_px, height_px, 1),
         *(size * width_px, size * height_px, size, 90.0, 90.0, 90.0),
@@ -252,4 +251,3 @@ def _new_header(shape, statistics, pixel_size_angstrom, origin, label):
         *(b"MAP ", b"\x44\x44\0\0", statistics.std, 1),
         label.encode("ascii", "replace")[:80].ljust(80),
     )
-    return header

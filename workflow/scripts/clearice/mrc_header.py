@@ -19,11 +19,14 @@ MAX_EXTENDED_BYTES = 1 << 28
 _MODE_BITS = {0: 8, 1: 16, 2: 32, 3: 32, 4: 64, 6: 16, 12: 16, 16: 24, 101: 4}
 _REAL_MODES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2", 101: "u1"}
 _LAYOUT = "10i6f3i3f2i8s4si84s3f4s4sfi"  # words 1-56; the labels follow
-_NAMES = (
-    "nx ny nz mode nxstart nystart nzstart mx my mz cell_x cell_y cell_z alpha beta gamma "
-    "mapc mapr maps dmin dmax dmean ispg nsymbt extra1 exttyp nversion extra2 "
-    "origin_x origin_y origin_z map stamp rms nlabl"
-).split()
+# fmt: off
+_NAMES = [
+    "nx", "ny", "nz", "mode", "nxstart", "nystart", "nzstart", "mx", "my", "mz",
+    "cell_x", "cell_y", "cell_z", "alpha", "beta", "gamma", "mapc", "mapr", "maps",
+    "dmin", "dmax", "dmean", "ispg", "nsymbt", "extra1", "exttyp", "nversion", "extra2",
+    "origin_x", "origin_y", "origin_z", "map", "stamp", "rms", "nlabl",
+]
+# fmt: on
 _STAMPS = {b"\x44\x44": "<", b"\x44\x41": "<", b"\x11\x11": ">"}
 _ORDER_NAMES = {"<": "little-endian", ">": "big-endian"}
 _IMOD_STAMP = 1146047817  # "IMOD" as a little-endian integer, in extra2 at byte 152 of the file

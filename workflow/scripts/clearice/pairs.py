@@ -3,15 +3,14 @@
 Runs while the Snakefile is parsed: it opens no micrograph and imports nothing heavy.
 """
 
-import csv
 import dataclasses
 import glob
 import re
 from pathlib import Path, PurePath
 
+from clearice import tables
 from clearice.errors import InputError
 
-_TABLES = (".star", ".tsv")
 _NAME = re.compile(r"[^\s./\\{}\[\]*?\"'<>|-][^/\\{}\[\]*?\"'<>|\t\r\n]*")
 
 
@@ -79,7 +78,7 @@ def _on_disk(patterns, halves, directory):
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
         suffix = PurePath(pattern).suffix
         if suffix == ".tsv":
-            found += _of_table(pattern, directory)
+            found += [MicrographFiles(**row) for row in tables.rows_of_tsv(pattern, directory)]
         elif suffix == ".star":
             found += _of_star(pattern, halves, directory)
         else:
@@ -88,8 +87,8 @@ def _on_disk(patterns, halves, directory):
 
 
 def _matches(pattern, directory):
-    paths = [p for p in glob.glob(pattern, root_dir=directory, recursive=True)]
-    paths = [path for path in paths if (directory / path).is_file()]
+    matches = glob.glob(pattern, root_dir=directory, recursive=True)
+    paths = [path for path in matches if (directory / path).is_file()]
     if not paths:
         raise InputError(
             "no file matches micrographs.files",
@@ -155,80 +154,29 @@ def _role(path, halves):
     return None, None
 
 
-def _of_table(table, directory):
-    """Return the micrographs of a tab-separated table: micrograph, input and (pairs) target."""
-    with _open_table(directory / table) as file:
-        rows = list(csv.DictReader(file, delimiter="\t"))
-    columns = set(rows[0]) if rows else set()
-    if not {"micrograph", "input"} <= columns:
-        raise InputError(
-            "not a table of micrographs",
-            file=table,
-            expected="tab-separated columns micrograph, input and (for pairs) target, and a row",
-            found=", ".join(sorted(map(str, columns))) or "no rows",
-        )
-    found, missing = [], []
-    for row in rows:
-        files = {}
-        for role in ("input", "target", "truth"):
-            if row.get(role):
-                files[role] = _beside(row[role], table, directory) or missing.append(row[role])
-        found.append(MicrographFiles(row["micrograph"] or "", files.pop("input", ""), **files))
-    _require_present(missing, table)
-    nameless = [str(n) for n, row in enumerate(rows, 2) if not (row["micrograph"] and row["input"])]
-    if nameless:
-        raise InputError(f"no micrograph or no input in line {', '.join(nameless)}", file=table)
-    return found
-
-
 def _of_star(table, halves, directory):
     """Return the micrographs of a RELION .star file.
 
     Columns rlnMicrographNameEven and rlnMicrographNameOdd make pairs (input, target). Otherwise
-    rlnMicrographName counts; with suffixes as halves, X.mrc stands for the X_EVN.mrc and X_ODD.mrc
-    that RELION writes beside it.
+    rlnMicrographName counts; with `halves`, X.mrc stands for the X_EVN.mrc and X_ODD.mrc (or
+    even/X.mrc and odd/X.mrc) beside it, unless it is itself a half.
     """
-    columns = _star_columns(directory / table)
+    columns = tables.columns_of_star(directory / table)
+    paths = columns.get("rlnMicrographName")
     if "rlnMicrographNameEven" in columns and "rlnMicrographNameOdd" in columns:
-        sides = columns["rlnMicrographNameEven"], columns["rlnMicrographNameOdd"]
-        names = [micrograph_name(p) for p in columns.get("rlnMicrographName", sides[0])]
+        sides = [columns["rlnMicrographNameEven"], columns["rlnMicrographNameOdd"]]
+        paths = paths or sides[0]
+    elif paths is None:
+        raise InputError("rlnMicrographNameEven without rlnMicrographNameOdd", file=table)
+    elif halves is None:
+        sides = [paths]
+    elif any(_role(path, halves)[0] for path in paths):
+        return _paired(tables.paths_beside(paths, table, directory), halves)
     else:
-        paths = columns["rlnMicrographName"]
-        if halves is None:
-            sides, names = (paths,), [micrograph_name(path) for path in paths]
-        elif any(_role(path, halves)[0] for path in paths):
-            return _paired(_all_beside(paths, table, directory), halves)
-        else:
-            sides = [[_half_of(p, halves[role]) for p in paths] for role in ("input", "target")]
-            names = [micrograph_name(path) for path in paths]
-    found = [_all_beside(side, table, directory) for side in sides]
+        sides = [[_half_of(path, halves[role]) for path in paths] for role in ("input", "target")]
+    found = [tables.paths_beside(side, table, directory) for side in sides]
+    names = map(micrograph_name, paths)
     return [MicrographFiles(*row) for row in zip(names, *found, strict=True)]
-
-
-def _star_columns(path):
-    """Return column -> list of str of the block of `path` that names micrographs."""
-    _open_table(path).close()
-    import starfile  # pandas comes with it: half a second that other sources need not wait
-
-    try:
-        blocks = starfile.read(path, always_dict=True)
-    except Exception as error:  # the parser raises whatever broke
-        raise InputError(f"not a STAR file ({error})", file=path) from None
-    for block in blocks.values():
-        columns = {name: [str(value) for value in block[name]] for name in _loop_columns(block)}
-        if "rlnMicrographName" in columns or "rlnMicrographNameEven" in columns:
-            return columns
-    raise InputError(
-        "no micrographs in this STAR file",
-        file=path,
-        expected="a loop with the column rlnMicrographName",
-        found=", ".join(blocks) or "no blocks",
-        advice="give corrected_micrographs.star or micrographs.star",
-    )
-
-
-def _loop_columns(block):
-    return [] if isinstance(block, dict) else list(block.columns)
 
 
 def _half_of(path, mark):
@@ -238,39 +186,6 @@ def _half_of(path, mark):
         return str(path.parent / mark.strip("/") / path.name)
     stem = micrograph_name(path)
     return str(path.with_name(stem + mark + path.name.removeprefix(stem)))
-
-
-def _all_beside(paths, table, directory):
-    found = [_beside(path, table, directory) for path in paths]
-    _require_present([p for p, there in zip(paths, found, strict=True) if not there], table)
-    return found
-
-
-def _beside(path, table, directory):
-    """Return `path`, relative to `directory` or to a folder above `table`; None if absent.
-
-    RELION writes paths relative to its project, which is some folder above the .star file.
-    """
-    for base in (PurePath(), *PurePath(table).parents):
-        if (directory / base / path).is_file():
-            return str(base / path)
-    return None
-
-
-def _require_present(missing, table):
-    if missing:
-        raise InputError(
-            f"{len(missing)} files that it names are missing ({', '.join(missing)})",
-            file=table,
-            expected="paths relative to the working directory or to a folder above the table",
-        )
-
-
-def _open_table(path):
-    try:
-        return open(path, newline="", encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", file=path) from None
 
 
 def _require_distinct_names(found):

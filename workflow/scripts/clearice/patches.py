@@ -14,14 +14,14 @@ def patch_origins(height_px, width_px, size_px, stride_px, cover_border=False):
     """
     ys = _origins(height_px, size_px, stride_px, cover_border)
     xs = _origins(width_px, size_px, stride_px, cover_border)
-    return np.array([(y, x) for y in ys for x in xs], np.int64).reshape(-1, 2)
+    return np.stack(np.meshgrid(ys, xs, indexing="ij"), axis=-1).reshape(-1, 2)
 
 
 def _origins(length_px, size_px, stride_px, cover_border):
     last = length_px - size_px
-    origins = list(range(0, last + 1, stride_px))
-    if cover_border and origins and origins[-1] != last:
-        origins.append(last)
+    origins = np.arange(0, last + 1, stride_px, dtype=np.int64)
+    if cover_border and len(origins) and origins[-1] != last:
+        return np.append(origins, last)
     return origins
 
 
@@ -33,7 +33,7 @@ class PatchCutter:
     array (k, size, size) that is valid during the call only.
     """
 
-    def __init__(self, width_px, origins, size_px, dtype, write):
+    def __init__(self, width_px, size_px, origins, dtype, write):
         self._size_px, self._write = size_px, write
         self._ring = np.empty((size_px, width_px), dtype)
         ys, starts = np.unique(origins[:, 0], return_index=True)

@@ -10,42 +10,77 @@ import numpy as np
 import xxhash
 
 from clearice.errors import InputError
-from clearice.files import read_json, write_json, xxh3_of_file
+from clearice.files import atomic_path, read_json, write_json, xxh3_of_file
+from clearice.patches import PatchCutter
 
 FORMAT_VERSION = 1
-_KEYS = (
-    "format_version micrograph status reason warnings input target height_px width_px "
-    "pixel_size_angstrom patch_size_px stride_px cover_border target_kind dtype n_patches y x "
-    "mean std hot_pixels noise_floor half_correlation files"
-).split()
+# fmt: off
+_KEYS = [
+    "format_version", "micrograph", "status", "reason", "warnings", "input", "target",
+    "height_px", "width_px", "pixel_size_angstrom", "patch_size_px", "stride_px", "cover_border",
+    "target_kind", "dtype", "n_patches", "y", "x", "mean", "std", "hot_pixels", "noise_floor",
+    "half_correlation", "files",
+]
+# fmt: on
+_WRITEBACK_BYTES = 1 << 25
 
 
 class PatchFile:
     """The raw little-endian patches of one file, hashed while they are written, unbuffered."""
 
     def __init__(self, path):
-        self._file = open(path, "wb", buffering=0)
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
         self._digest = xxhash.xxh3_64()
-        self.n_bytes = 0
+        self._n_bytes = self._n_sent = 0
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        self._file.close()
+        os.close(self._descriptor)
 
     def write(self, patches):
         """Append a C-contiguous array."""
         view = memoryview(patches).cast("B")
         self._digest.update(view)
-        self.n_bytes += len(view)
         while view:
-            view = view[self._file.write(view) :]
+            count = os.write(self._descriptor, view)
+            self._n_bytes += count
+            view = view[count:]
+        if self._n_bytes - self._n_sent >= _WRITEBACK_BYTES:
+            self._start_writeback()
+
+    def _start_writeback(self):
+        """Have the disk start on what was written, or it would idle until the fsync.
+
+        POSIX_FADV_DONTNEED starts the writing of dirty pages and waits for nothing; pages that
+        are being written stay in the page cache.
+        """
+        if hasattr(os, "posix_fadvise"):
+            count = self._n_bytes - self._n_sent
+            os.posix_fadvise(self._descriptor, self._n_sent, count, os.POSIX_FADV_DONTNEED)
+        self._n_sent = self._n_bytes
 
     def entry(self, path):
         """Return the record's entry of the file, under its final name `path`."""
         name = os.path.basename(path)
-        return {"path": name, "bytes": self.n_bytes, "xxh3": self._digest.hexdigest()}
+        return {"path": name, "bytes": self._n_bytes, "xxh3": self._digest.hexdigest()}
+
+
+def write_patches(path, blocks, record):
+    """Write the patches that `record` lists; return its entry of the file.
+
+    `blocks` yields the rows of the image, float (b, W), in order. A record without patches
+    makes an empty file.
+    """
+    with atomic_path(path) as temporary, PatchFile(temporary) as file:
+        if record["n_patches"]:
+            origins = np.stack([record["y"], record["x"]], axis=1)
+            shape = record["width_px"], record["patch_size_px"]
+            cutter = PatchCutter(*shape, origins, storage_dtype(record["dtype"]), file.write)
+            for rows in blocks:
+                cutter.add(rows)
+    return file.entry(path)
 
 
 def storage_dtype(name):

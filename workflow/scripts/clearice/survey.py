@@ -14,7 +14,7 @@ _FLOAT16_MAX = 65504.0
 
 @dataclasses.dataclass
 class Survey:
-    """Statistics of input and target half, of their difference, and what deserves a warning.
+    """Statistics of input and target half and of their difference.
 
     `target`, `difference` and `correlation` (of the halves above half the Nyquist frequency)
     are None without a target half.
@@ -24,7 +24,6 @@ class Survey:
     target: Statistics | None = None
     difference: Statistics | None = None
     correlation: float | None = None
-    warnings: list = dataclasses.field(default_factory=list)
 
     @property
     def noise_floor(self):
@@ -37,7 +36,7 @@ class Survey:
 
 
 def survey_micrograph(blocks, path):
-    """Return the Survey of one image; `blocks` yields float32 (b, W) rows in order.
+    """Return the Survey of one image; `blocks` yields its rows, float32 (b, W), in order.
 
     Raises InputError for pixels that are not finite and for a constant image.
     """
@@ -46,41 +45,45 @@ def survey_micrograph(blocks, path):
         finite.check(rows)
         statistics.add(rows)
     finite.require()
-    return Survey(_varying(statistics, path))
+    result = statistics.result()
+    if not result.maximum > result.minimum:
+        raise InputError(
+            "a constant image",
+            file=path,
+            expected="pixels that differ",
+            found=f"{result.minimum:g} everywhere",
+            advice="make the micrograph again",
+        )
+    return Survey(result)
 
 
-def survey_halves(blocks, paths, shape):
-    """Return the Survey of a pair; `blocks` yields (input rows, target rows) in order.
+def survey_difference(blocks, others, shape):
+    """Return Statistics of the difference of two images, and their correlation.
 
-    `paths` names the two files, `shape` is (H, W). Raises InputError as survey_micrograph does,
-    and for halves that are the same image.
+    Both yield rows, float32 (b, W), in order; `shape` is (H, W). Where a pixel is not finite the
+    result means nothing (survey_micrograph tells).
     """
-    sides = RowStatistics(), RowStatistics()
-    finite = [FiniteRows(path) for path in paths]
     difference, correlation = RowStatistics(), HighFrequencyCorrelation(*shape)
-    for pair in blocks:
-        for rows, statistics, check in zip(pair, sides, finite, strict=True):
-            check.check(rows)
-            statistics.add(rows)
-        difference.add_difference(*pair)
-        correlation.add(*pair)
-    for check in finite:
-        check.require()
-    survey = Survey(
-        *(_varying(*side) for side in zip(sides, paths, strict=True)),
-        difference.result(),
-        correlation.result(),
-    )
-    survey.warnings += compare_halves(survey, paths)
-    return survey
+    with np.errstate(invalid="ignore", over="ignore"):
+        for rows, other_rows in zip(blocks, others, strict=True):
+            difference.add_difference(rows, other_rows)
+            correlation.add(rows, other_rows)
+        return difference.result(), correlation.result()
 
 
-def require_float16_range(survey, paths):
-    """Raise InputError if a normalised pixel of a surveyed image overflows float16."""
+def survey_warnings(survey, paths, dtype):
+    """Return what about a surveyed micrograph deserves a warning.
+
+    Raises InputError for halves that are one image, and for pixels that float16 cannot hold.
+    """
+    if dtype == "float16":
+        _require_float16_range(survey, paths)
+    return [] if survey.target is None else compare_halves(survey, paths)
+
+
+def _require_float16_range(survey, paths):
     mean, std = survey.input.mean, survey.input.std
     for statistics, path in zip((survey.input, survey.target), paths, strict=False):
-        if statistics is None:
-            continue
         furthest = max(mean - statistics.minimum, statistics.maximum - mean) / std
         if not furthest < _FLOAT16_MAX:
             raise InputError(
@@ -100,7 +103,9 @@ class FiniteRows:
 
     def check(self, rows):
         """Take in the next rows; they are made finite in place so that sums stay silent."""
-        if not math.isfinite(rows.sum(dtype=np.float64)):
+        with np.errstate(invalid="ignore"):  # infinity minus infinity is what is looked for
+            total = rows.sum(dtype=np.float64)
+        if not math.isfinite(total):
             bad = ~np.isfinite(rows)
             if self._first is None:
                 y, x = np.unravel_index(bad.argmax(), bad.shape)
@@ -119,17 +124,3 @@ class FiniteRows:
                 expected="finite pixels",
                 advice="make the micrograph again: nothing here can know what they were",
             )
-
-
-def _varying(statistics, path):
-    """Return the Statistics, or raise InputError for a constant image."""
-    result = statistics.result()
-    if not result.maximum > result.minimum:
-        raise InputError(
-            "a constant image",
-            file=path,
-            expected="pixels that differ",
-            found=f"{result.minimum:g} everywhere",
-            advice="make the micrograph again",
-        )
-    return result

@@ -8,27 +8,33 @@ Each is a generator over blocks of normalised rows, so that no image is ever hel
 """
 
 import hashlib
-import math
 
 import numpy as np
 
 KINDS = ("halves", "synthetic_noise", "lowpass")
 _TRUNCATE = 4.0  # the Gaussian ends after so many standard deviations
+_TILE_PX, _TILE_ROWS = 1024, 8
 
 
-def add_noise(rows, first_row, name, seed, std, out):
-    """Set `out` to `rows` plus Gaussian noise of `std`, float32 (b, W); return it.
+def noisy_blocks(blocks, name, seed, std):
+    """Yield the rows of `blocks`, float32 (b, W), plus Gaussian noise of that `std`.
 
     Each row has its own Philox stream, keyed by seed and micrograph name and set to the row:
     the noise of a pixel depends on nothing else (order, blocks, overlap of patches, cores).
     """
     key = np.frombuffer(hashlib.sha256(f"{seed}\0{name}".encode()).digest()[:16], "<u8")
-    for row, noise in enumerate(out, start=first_row):
-        generator = np.random.Generator(np.random.Philox(key=key, counter=[0, row, 0, 0]))
-        generator.standard_normal(dtype=np.float32, out=noise)
-    out *= np.float32(std)
-    out += rows
-    return out
+    first_row, noise = 0, np.empty((0, 0), np.float32)
+    for rows in blocks:
+        if len(noise) < len(rows):
+            noise = np.empty_like(rows)
+        noisy = noise[: len(rows)]
+        for row, line in enumerate(noisy, start=first_row):
+            philox = np.random.Philox(key=key, counter=[0, row, 0, 0])
+            np.random.Generator(philox).standard_normal(dtype=np.float32, out=line)
+        noisy *= np.float32(std)
+        noisy += rows
+        yield noisy
+        first_row += len(rows)
 
 
 def gaussian_weights(sigma_px):
@@ -40,56 +46,55 @@ def gaussian_weights(sigma_px):
 
 
 def lowpass_blocks(blocks, height_px, sigma_px):
-    """Yield (rows, smoothed rows), float32 (b, W) each, over the image in order.
+    """Yield the smoothed rows of an image in order, float32 (b, W).
 
-    `blocks` yields float32 (b, W). The image is mirrored at its borders with the edge pixel
-    repeated. Columns first, then rows, float64 sums rounded to float32 between the two: the
-    operations of scipy.ndimage.gaussian_filter on the whole image, in its order.
+    `blocks` yields the rows, float32 (b, W). The image is mirrored at its borders with the edge
+    pixel repeated. Columns first, then rows, float64 sums rounded to float32 between the two:
+    the operations of scipy.ndimage.gaussian_filter on the whole image, in its order.
     """
     weights = gaussian_weights(sigma_px)
     radius = len(weights) - 1
-    window = None  # rows [top, top + len(window)) of the image
-    for window, top, first, last in _windows(blocks, height_px, radius):
-        yield (
-            window[first - top : last - top],
-            _smooth(window, top, first, last, height_px, weights),
-        )
-
-
-def _windows(blocks, height_px, radius):
-    """Yield (rows, top, first, last): rows from `top` that hold all that first:last needs."""
-    kept, top, first = [], 0, 0
+    window, top, first = None, 0, 0  # rows top: of the image; rows before `first` are done
     for block in blocks:
-        kept.append(block.copy())
-        arrived = top + sum(map(len, kept))
+        window = block.copy() if window is None else np.concatenate([window, block])
+        arrived = top + len(window)
         last = height_px if arrived == height_px else arrived - radius
-        if last <= first:
-            continue
-        window = np.concatenate(kept)
-        yield window, top, first, last
-        keep_from = max(top, last - radius)
-        kept, top, first = [window[keep_from - top :].copy()], keep_from, last
+        if last > first:
+            needed = _mirrored(np.arange(first - radius, last + radius), height_px) - top
+            yield _smooth(window, needed, weights)
+            top, first = max(top, last - radius), last
+            window = window[top - arrived :].copy() if top < arrived else None
 
 
-def _smooth(window, top, first, last, height_px, weights):
-    radius = len(weights) - 1
-    rows = _mirrored(np.arange(first - radius, last + radius), height_px) - top
-    columns = _mirrored(np.arange(-radius, window.shape[1] + radius), window.shape[1])
-    smoothed = np.empty((last - first, window.shape[1]), np.float32)
-    for y in range(last - first):
-        line = _weighted(window[rows[y : y + 2 * radius + 1]].astype(np.float64), weights)
-        line = line.astype(np.float32)[columns].astype(np.float64)
-        shifted = np.lib.stride_tricks.sliding_window_view(line, window.shape[1])
-        smoothed[y] = _weighted(shifted, weights)
+def _smooth(window, needed, weights):
+    """Smooth the image rows `needed`, indices into `window`, less the halo at both ends."""
+    radius, width_px = len(weights) - 1, window.shape[1]
+    height = len(needed) - 2 * radius
+    smoothed = np.empty((height, width_px), np.float32)
+    for left in range(0, width_px, _TILE_PX):  # pieces that fit the cache
+        piece = window[needed, left : left + _TILE_PX].astype(np.float64)
+        smoothed[:, left : left + _TILE_PX] = _weighted(piece, weights)
+    mirrored = _mirrored(np.arange(-radius, width_px + radius), width_px)
+    for top in range(0, height, _TILE_ROWS):
+        rows = smoothed[top : top + _TILE_ROWS]
+        rows[:] = _weighted(rows[:, mirrored].astype(np.float64).T, weights).T
     return smoothed
 
 
 def _weighted(lines, weights):
-    """Return the symmetric weighted sum of `lines` (2 radius + 1, W), outermost pair first."""
+    """Return the symmetric weighted sums of neighbouring `lines`, outermost pair first.
+
+    float64 (n + 2 radius, m) -> (n, m).
+    """
     radius = len(weights) - 1
-    total = lines[radius] * weights[0]
+    count = len(lines) - 2 * radius
+    total = lines[radius : radius + count] * weights[0]
+    pair = np.empty_like(total)
     for distance in range(radius, 0, -1):
-        total += (lines[radius - distance] + lines[radius + distance]) * weights[distance]
+        below, above = radius - distance, radius + distance
+        np.add(lines[below : below + count], lines[above : above + count], out=pair)
+        pair *= weights[distance]
+        total += pair
     return total
 
 
@@ -97,13 +102,3 @@ def _mirrored(index, length):
     """Map any index into 0..length-1 by mirroring with the edge repeated (d c b a | a b c d)."""
     index = index % (2 * length)
     return np.where(index < length, index, 2 * length - 1 - index)
-
-
-def noise_floor(difference_std, std):
-    """Return half the variance of the difference of normalised halves (None if unknown).
-
-    With independent noise of equal variance in both halves this is that variance: the mean
-    squared error that a perfect denoiser has against the noisy target.
-    """
-    floor = 0.5 * (difference_std / std) ** 2
-    return floor if math.isfinite(floor) else None

@@ -1,0 +1,191 @@
+"""Memory and speed of sharding a full-size micrograph, in every target mode, and one twice as tall.
+
+    python benchmarks/sharding.py [--directory SCRATCH] [--repeats 5]
+
+Peak memory is the child's ru_maxrss. Seconds are the child's wall time, interpreter start
+included; the ratio is to plain writes (4 MiB at a time, fsync) of as many bytes to the same
+folder, done in turns with the shards. Medians. Exit status 1 if a bound is broken.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+SCRIPTS = REPOSITORY / "workflow" / "scripts"
+BOUNDS = {"peak_rss_mib": 128, "growth": 0.05, "ratio": 1.25}
+TARGETS = ("halves", "synthetic_noise", "lowpass")
+PATCH_PX, STRIDE_PX = 1024, 512
+# This process stays small: a child's ru_maxrss starts from that of the process that made it.
+MAKE = """
+import sys
+import numpy as np
+from clearice.mrc import write_micrograph
+path, height, width, seed = sys.argv[1], *map(int, sys.argv[2:])
+generator = np.random.default_rng(seed)
+slope = np.linspace(0, 1, width, dtype=np.float32)
+rows = (generator.standard_normal(width, np.float32) + slope + 10 for _ in range(height))
+write_micrograph(path, rows, height, width, pixel_size_angstrom=0.66, label="benchmark")
+"""
+
+
+def run_child(command):
+    """Run a command; return its wall time (s) and peak RSS (MiB)."""
+    start = time.perf_counter()
+    process = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(SCRIPTS)})
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - start
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        sys.exit(f"failed: {' '.join(map(str, command))}")
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB on Linux
+    return seconds, usage.ru_maxrss * unit / 2**20
+
+
+def settle():
+    """Let both sides of a comparison start alike: nothing to write back, no pages just freed.
+
+    A virtual machine hands freed pages back to its host within two seconds, and writing into
+    pages that must be fetched again is several times slower than into those freed a moment ago.
+    """
+    os.sync()
+    time.sleep(3)
+
+
+def plain_writes(folder, sizes):
+    """Write files of those sizes as fast as plain writes go, fsync each; return the seconds."""
+    block = os.urandom(1 << 22)
+    settle()
+    start = time.perf_counter()
+    for number, size in enumerate(sizes):
+        descriptor = os.open(folder / f"plain{number}", os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        while size > 0:
+            size -= os.write(descriptor, block[:size])
+        os.fsync(descriptor)
+        os.close(descriptor)
+    seconds = time.perf_counter() - start
+    for number in range(len(sizes)):
+        (folder / f"plain{number}").unlink()
+    return seconds
+
+
+def shard_once(folder, halves, target):
+    """Make one shard; return its seconds, peak RSS (MiB) and the sizes of its two files."""
+    prefix = folder / "shard"
+    command = [sys.executable, SCRIPTS / "shard_micrograph.py", halves[0], "--output", prefix]
+    command += ["--target", target, "--stride-px", str(STRIDE_PX)]
+    command += ["--patch-size-px", str(PATCH_PX)]
+    if target == "halves":
+        command += ["--target-half", halves[1]]
+    settle()
+    seconds, peak_rss_mib = run_child(command)
+    files = [Path(f"{prefix}.{side}.bin") for side in ("input", "target")]
+    sizes = [file.stat().st_size for file in files]
+    for file in files:
+        file.unlink()
+    return seconds, peak_rss_mib, sizes
+
+
+def measure(folder, halves, target, repeats):
+    """Return the medians over `repeats` turns of a shard and as many plain writes."""
+    shard_seconds, plain_seconds, peaks = [], [], []
+    _, _, sizes = shard_once(folder, halves, target)  # the page cache is warm from here on
+    for _ in range(repeats):
+        plain_seconds.append(plain_writes(folder, sizes))
+        seconds, peak_rss_mib, _ = shard_once(folder, halves, target)
+        shard_seconds.append(seconds)
+        peaks.append(peak_rss_mib)
+    medians = [statistics.median(seconds) for seconds in (shard_seconds, plain_seconds)]
+    return {
+        "target": target,
+        "bytes_written": sum(sizes),
+        "peak_rss_mib": round(max(peaks), 1),
+        "seconds": round(medians[0], 2),
+        "plain_write_seconds": round(medians[1], 2),
+        "ratio": round(medians[0] / medians[1], 2),
+        "all_seconds": [round(seconds, 2) for seconds in shard_seconds],
+        "all_plain_write_seconds": [round(seconds, 2) for seconds in plain_seconds],
+    }
+
+
+def machine():
+    """Describe the machine."""
+    cpu = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+        cpu = names[0] if names else cpu
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    load = round(os.getloadavg()[0], 1)
+    return {
+        "cpu": cpu,
+        "cores": os.cpu_count(),
+        "memory_gib": round(memory / 2**30, 1),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "load_at_start": load,
+    }
+
+
+def broken_bounds(rows):
+    """Return a line for each bound that a row breaks."""
+    broken = []
+    for row in rows:
+        what = f"{row['target']}, {row['height_px']} x {row['width_px']}"
+        if not row["peak_rss_mib"] <= BOUNDS["peak_rss_mib"]:
+            broken.append(f"{what}: peak RSS {row['peak_rss_mib']} MiB")
+        if not row["ratio"] <= BOUNDS["ratio"]:
+            broken.append(f"{what}: {row['ratio']} times the plain writes")
+        if not row.get("growth", 0) <= BOUNDS["growth"]:
+            broken.append(f"{what}: {row['growth']:.1%} more memory for twice the height")
+    return broken
+
+
+def main():
+    """Measure every target mode at both heights, print a table, store JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--directory", help="scratch folder (default: a temporary one)")
+    parser.add_argument("--height-px", type=int, default=7676)
+    parser.add_argument("--width-px", type=int, default=7420)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument(
+        "--output", type=Path, default=REPOSITORY / "benchmarks" / "results" / "sharding.json"
+    )
+    arguments = parser.parse_args()
+    result, rows = {"machine": machine(), "bounds": BOUNDS}, []
+    print("target           height  peak MiB  seconds  plain  ratio")
+    with tempfile.TemporaryDirectory(dir=arguments.directory) as name:
+        folder = Path(name)
+        for height_px in (arguments.height_px, 2 * arguments.height_px):
+            shape, halves = (height_px, arguments.width_px), [folder / "a.mrc", folder / "b.mrc"]
+            for seed, path in enumerate(halves):
+                run_child([sys.executable, "-c", MAKE, path, *map(str, shape), str(seed)])
+            for target in TARGETS:
+                row = measure(folder, halves, target, arguments.repeats)
+                row |= {"height_px": height_px, "width_px": arguments.width_px}
+                rows.append(row)
+                print(
+                    f"{target:16} {height_px:6} {row['peak_rss_mib']:9} {row['seconds']:8} "
+                    f"{row['plain_write_seconds']:6} {row['ratio']:6}",
+                    flush=True,
+                )
+    for low, tall in zip(rows, rows[len(TARGETS) :], strict=False):
+        tall["growth"] = round(tall["peak_rss_mib"] / low["peak_rss_mib"] - 1, 4)
+    result |= {"patch_size_px": PATCH_PX, "stride_px": STRIDE_PX, "rows": rows}
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    arguments.output.write_text(json.dumps(result, indent=1) + "\n")
+    broken = broken_bounds(rows)
+    for line in broken:
+        print(f"bound broken: {line}")
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""Tables that name micrographs: tab-separated ones, and RELION's STAR files."""
+
+import csv
+from pathlib import PurePath
+
+from clearice.errors import InputError
+
+_ROLES = ("input", "target", "truth")
+
+
+def rows_of_tsv(table, directory):
+    """Return a dict a line of a table with columns micrograph, input and (for pairs) target.
+
+    Keys: name, input, and target and truth where the line has them. Paths are relative to
+    `directory` or to a folder above the table. Raises InputError, listing every culprit.
+    """
+    with _open_table(directory / table) as file:
+        lines = list(csv.DictReader(file, delimiter="\t"))
+    columns = set(lines[0]) if lines else set()
+    if not {"micrograph", "input"} <= columns:
+        raise InputError(
+            "not a table of micrographs",
+            file=table,
+            expected="tab-separated columns micrograph, input and (for pairs) target, and a row",
+            found=", ".join(sorted(map(str, columns))) or "no rows",
+        )
+    empty = [
+        str(n) for n, line in enumerate(lines, 2) if not (line["micrograph"] and line["input"])
+    ]
+    if empty:
+        raise InputError(f"no micrograph or no input in line {', '.join(empty)}", file=table)
+    named = [(line, role) for line in lines for role in _ROLES if line.get(role)]
+    rows = {id(line): {"name": line["micrograph"]} for line in lines}
+    paths = paths_beside([line[role] for line, role in named], table, directory)
+    for (line, role), path in zip(named, paths, strict=True):
+        rows[id(line)][role] = path
+    return list(rows.values())
+
+
+def columns_of_star(path):
+    """Return column -> list of str of the loop in the STAR file `path` that names micrographs."""
+    _open_table(path).close()
+    import starfile  # brings pandas: half a second that other sources need not wait
+
+    try:
+        blocks = starfile.read(path, always_dict=True)
+    except Exception as error:  # the parser raises whatever broke
+        raise InputError(f"not a STAR file ({error})", file=path) from None
+    for block in blocks.values():
+        names = [] if isinstance(block, dict) else list(block.columns)
+        if "rlnMicrographName" in names or "rlnMicrographNameEven" in names:
+            return {name: [str(value) for value in block[name]] for name in names}
+    raise InputError(
+        "no micrographs in this STAR file",
+        file=path,
+        expected="a loop with the column rlnMicrographName",
+        found=", ".join(map(repr, blocks)) or "no blocks",
+        advice="give corrected_micrographs.star or micrographs.star",
+    )
+
+
+def paths_beside(paths, table, directory):
+    """Return `paths`, found relative to `directory` or to a folder above `table`.
+
+    RELION writes paths relative to its project, which is some folder above the STAR file.
+    Raises InputError that lists the missing ones.
+    """
+    found = [_beside(path, table, directory) for path in paths]
+    missing = [path for path, there in zip(paths, found, strict=True) if not there]
+    if missing:
+        raise InputError(
+            f"{len(missing)} files that it names are missing ({', '.join(missing)})",
+            file=table,
+            expected="paths relative to the working directory or to a folder above the table",
+        )
+    return found
+
+
+def _beside(path, table, directory):
+    for base in (PurePath(), *PurePath(table).parents):
+        if (directory / base / path).is_file():
+            return str(base / path)
+    return None
+
+
+def _open_table(path):
+    try:
+        return open(path, newline="", encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", file=path) from None
