@@ -13,6 +13,7 @@ configfile: "config.yaml"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/inputs.smk"
 include: "workflow/rules/micrographs.smk"
 include: "workflow/rules/shards.smk"
 include: "workflow/rules/dataset.smk"

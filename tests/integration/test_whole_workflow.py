@@ -73,9 +73,9 @@ def test_a_lost_file_is_remade_with_what_follows_and_nothing_else(run, lost, rem
     assert not kept & set(jobs)
 
 
-def test_one_micrograph_more_costs_one_shard_and_a_broken_one_is_listed(run, tmp_path):
-    """The same run goes on with files: two old pairs, a new one and a truncated one."""
-    directory = tmp_path / "grown"
+def test_one_micrograph_more_costs_one_shard_and_a_broken_one_is_listed(run):
+    """A copy of the run goes on with files: the old pairs, a new one and a truncated one."""
+    directory = run.with_name("grown")
     shutil.copytree(run, directory)
     results = directory / "results"
     for half in ("EVN", "ODD"):

@@ -10,9 +10,14 @@ from clearice.files import atomic_path, read_json, write_json, xxh3_of_file
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "a.bin"
     path.write_bytes(b"old")
-    with pytest.raises(RuntimeError), atomic_path(path) as temporary:
-        temporary.write_bytes(b"half of the ne")
-        raise RuntimeError
+
+    def write_half():
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(b"half of the ne")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_half()
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["a.bin"]
 

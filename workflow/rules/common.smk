@@ -1,12 +1,10 @@
-"""The checked configuration, and the input functions of the rules.
+"""The checked configuration, the names made of it, and library().
 
 READS   config.yaml, workflow/schemas/config.schema.yaml, the list of micrographs
 WRITES  nothing
 """
 
-import csv
 import os
-import shlex
 import sys
 from pathlib import Path
 
@@ -15,7 +13,6 @@ sys.path.insert(0, str(SCRIPTS))
 
 from clearice.config import complete_config
 from clearice.errors import InputError
-from clearice.layout import bundle_files
 from clearice.pairs import find_micrographs
 
 try:
@@ -42,135 +39,3 @@ wildcard_constraints:
 def library(*modules):
     """Return the paths of library modules, so that an edit reruns what depends on them."""
     return [os.path.relpath(SCRIPTS / "clearice" / f"{module}.py") for module in modules]
-
-
-def existing_files(micrograph, *roles):
-    """Return the files of those roles (input, target, truth) that the micrograph has."""
-    found = {role: getattr(MICROGRAPHS[micrograph], role) for role in roles}
-    return {role: path for role, path in found.items() if path is not None}
-
-
-def shard_inputs(wildcards):
-    """Return what a shard is cut from: the micrograph, and its other half if that is the target."""
-    roles = ("input", "target") if config["patches"]["target"] == "halves" else ("input",)
-    return existing_files(wildcards.micrograph, *roles)
-
-
-def denoise_inputs(wildcards):
-    """Return the micrograph to denoise, and what the result is judged against."""
-    files = existing_files(wildcards.micrograph, "input", "target", "truth")
-    return {"micrograph": files.pop("input"), **files}
-
-
-def shards(suffix, micrographs=MICROGRAPHS):
-    """Return the shard files with that suffix."""
-    return [f"results/shards/{micrograph}.{suffix}" for micrograph in micrographs]
-
-
-def shard_records(wildcards):
-    """Return the records of all shards, rejected ones too."""
-    return shards("json")
-
-
-def accepted_micrographs(split=None):
-    """Return the names of micrographs that were not rejected, known once they are listed."""
-    with open(checkpoints.list_micrographs.get().output.table, newline="") as file:
-        rows = list(csv.DictReader(file, delimiter="\t"))
-    return [r["micrograph"] for r in rows if r["status"] == "ok" and split in (None, r["split"])]
-
-
-def split_shards(wildcards):
-    """Return the shards of one split."""
-    names = accepted_micrographs(wildcards.split)
-    return {
-        "records": shards("json", names),
-        "input_bins": shards("input.bin", names),
-        "target_bins": shards("target.bin", names),
-    }
-
-
-def dataset_binaries(wildcards):
-    """Return the files that hold the patches."""
-    if config["dataset"]["concatenate"]:
-        return [
-            f"results/dataset/{s}_{h}.bin" for s in ("train", "test") for h in ("input", "target")
-        ]
-    names = accepted_micrographs()
-    return shards("input.bin", names) + shards("target.bin", names)
-
-
-def implementation(key):
-    """Return an input function of wildcards: that key of the implementation's configuration."""
-    return lambda wildcards: config["parity"]["implementations"][wildcards.implementation][key]
-
-
-def implementation_program(wildcards):
-    """Return the files that its command names, so that an edit of one runs it again."""
-    words = shlex.split(implementation("command")(wildcards))
-    words = [word.replace("{repository}", str(workflow.basedir)) for word in words]
-    return [os.path.relpath(word) for word in words if os.path.isfile(word)]
-
-
-def denoised_files(suffix):
-    """Return one file an accepted micrograph, or none where denoising is off."""
-    names = accepted_micrographs() if config["denoised"]["enabled"] else []
-    return [f"results/denoised/{name}.{suffix}" for name in names]
-
-
-def report_inputs(wildcards):
-    """Return what the report is made of."""
-    return {
-        "micrographs": "results/dataset/micrographs.tsv",
-        "manifest": "results/dataset/manifest.json",
-        "histories": [f"results/model/{a}/history.tsv" for a in ARCHITECTURES],
-        "trainings": [f"results/model/{a}/training.json" for a in ARCHITECTURES],
-        "verdicts": [f"results/parity/{i}/verdict.json" for i in IMPLEMENTATIONS],
-        "denoised": denoised_files("json"),
-        "denoised_micrographs": denoised_files("mrc"),
-    }
-
-
-def results_of(*steps):
-    """Return an input function: every result of these steps.
-
-    A target asks for all of them. Snakemake does not miss a file that was lost in the middle of
-    a chain whose end exists, and it records a failed job's inputs and params as it does those of
-    a finished one: the run after a failure would find nothing to do.
-    """
-    files = {
-        "micrographs": made_micrographs,
-        "shards": lambda: shards("json") + shards("input.bin") + shards("target.bin"),
-        "dataset": lambda: dataset_binaries(None)
-        + [
-            f"results/dataset/{name}"
-            for name in ("micrographs.tsv", "train.json", "test.json", "manifest.json")
-        ],
-        "model": lambda: expand(rules.train_denoiser.output, architecture=ARCHITECTURES),
-        "reference": lambda: rules.export_reference.output,
-        "parity": lambda: expand(
-            [*rules.run_implementation.output, *rules.compare_implementation.output],
-            implementation=IMPLEMENTATIONS,
-        ),
-        "denoised": lambda: denoised_files("mrc") + denoised_files("json"),
-    }
-    return lambda wildcards: [path for step in steps for path in files[step]()]
-
-
-def made_micrographs():
-    """Return the files that are simulated or downloaded."""
-    if config["micrographs"]["source"] == "files":
-        return []
-    return [p for m in MICROGRAPHS for p in existing_files(m, "input", "target", "truth").values()]
-
-
-def stop_on_a_small_disk():
-    """Stop the run, with one line, if the disk can't hold what its jobs will write."""
-    from clearice.planning import check_disk  # with NumPy: jobs that parse this file need neither
-
-    needed = [
-        (j.rule.name, j.wildcards_dict.get("micrograph")) for j in workflow.dag.needrun_jobs()
-    ]
-    try:
-        check_disk(config, MICROGRAPHS, needed)
-    except InputError as error:
-        sys.exit(f"error: {error}")
