@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from clearice.headlines import duration, gain_text, loss_text, memory, optional, verdict_line
+from clearice.headlines import duration, memory, optional, verdict_line
 
 PARITY_COLUMNS = (
     *("implementation", "precision", "verdict", "rung", "name", "passed", "percent"),
@@ -38,8 +38,6 @@ def render_page(template_path, facts):
         optional=lambda value, form=".4g": _dash(value) or f"{value:{form}}".replace("-", "−"),
         count=lambda value: _dash(value) or f"{value:,}",
         percent=percent,
-        gain=gain_text,
-        loss=loss_text,
     )
     environment.globals["figure"] = jinja2.utils.markupsafe.Markup
     return environment.get_template(template_path.name).render(**facts)
