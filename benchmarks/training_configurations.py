@@ -81,7 +81,7 @@ def measure_baseline(manifest, device, plan, _options):
         "from_memory": timed(step, repeat(pair), device, plan),
         "from_page_cache": timed(step, endless(), device, plan),
         **memory(device),
-        **errors(network, None, pair, "float32"),
+        **errors(network, None, pair),
     }
 
 
@@ -136,7 +136,7 @@ def measure_ours(manifest, device, plan, options):
         optimizer="adam",
         learning_rate=1e-3,
         precision=options["precision"],
-        compiled=options.get("compiled", False) and device.type == "cuda",
+        kernels=options.get("kernels", "plain") if device.type == "cuda" else "plain",
     )
     started = time.perf_counter()
     with Feed(manifest, settings, device, Processes()) as feed:
@@ -155,7 +155,7 @@ def measure_ours(manifest, device, plan, options):
         first = next(batches)
         first.input, first.target = first.input.clone(), first.target.clone()
         pair = first.input, first.target
-        found = errors(optimization.network, optimization, pair, options["precision"])
+        found = errors(optimization.network, optimization, pair)
         step(first)
         late.drain()
         ready_s = time.perf_counter() - started
@@ -219,7 +219,7 @@ def memory(device):
     return found
 
 
-def errors(network, optimization, pair, precision):
+def errors(network, optimization, pair):
     """Return the errors of output and gradients against float64, on one batch."""
     exact = build_network("simple_cnn").to(pair[0].device).double()
     exact.load_state_dict(network.state_dict())
@@ -230,12 +230,11 @@ def errors(network, optimization, pair, precision):
         ours = network(pair[0])
         torch.nn.functional.mse_loss(ours, pair[1]).backward()
     else:
-        ours = optimization.output(pair[0])
-        # The scale keeps float16's small gradients; a power of two changes no digit.
-        scale = 2.0**16 if precision == "float16" else 1.0
-        (optimization.squared_error(*pair) * (scale / pair[1].numel())).backward()
+        arithmetic = optimization.arithmetic
+        ours = arithmetic.output(pair[0])
+        arithmetic.error_and_gradients(*pair, pair[1].numel())
         for parameter in network.parameters():
-            parameter.grad /= scale
+            parameter.grad /= arithmetic.scaler.get_scale()
     gradients = {}
     for name, parameter in network.named_parameters():
         reference = exact.get_parameter(name).grad

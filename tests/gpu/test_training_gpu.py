@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from clearice.arithmetic import KERNELS, build_arithmetic
 from clearice.dataset import open_split
 from clearice.loader import Loader
 from clearice.model import load_model, set_precision
@@ -63,7 +64,7 @@ def relative(found, expected):
     return float((found.double().cpu() - expected).norm() / expected.norm())
 
 
-@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("kernels", KERNELS)
 @pytest.mark.parametrize(
     ("precision", "output_error", "gradient_error"),
     [
@@ -73,33 +74,30 @@ def relative(found, expected):
         ("bfloat16", 3e-2, 0.2),
     ],
 )
-def test_each_precision_keeps_its_promise(precision, output_error, gradient_error, compiled):
+def test_each_precision_keeps_its_promise(precision, output_error, gradient_error, kernels):
     """Output and gradients against float64; float32 passes only with TF32 really off."""
     set_precision(precision)
     torch.manual_seed(0)
     network = build_network("simple_cnn")
     exact = build_network("simple_cnn").double()
     exact.load_state_dict(network.state_dict())
-    ours = Optimization(
-        network, GPU, optimizer="adam", learning_rate=1e-3, precision=precision, compiled=compiled
-    )
-    image, target = torch.randn(2, 1, 96, 128), torch.randn(2, 1, 96, 128)
+    ours = build_arithmetic(kernels, network, GPU, precision)
+    image, target = torch.randn(2, 1, 75, 131), torch.randn(2, 1, 75, 131)
     output = exact(image.double())
     loss = (output - target).square().mean()
     loss.backward()
-    assert relative(ours.output(image.to(GPU)), output.detach()) < output_error
-    scale = 2.0**12
-    error = ours.squared_error(image.to(GPU), target.to(GPU))
-    (error * (scale / target.numel())).backward()
-    assert float(error.detach()) / target.numel() == pytest.approx(float(loss), rel=output_error)
+    assert relative(ours.output(image.to(GPU)).detach(), output.detach()) < output_error
+    error = ours.error_and_gradients(image.to(GPU), target.to(GPU), target.numel())
+    assert float(error) / target.numel() == pytest.approx(float(loss), rel=output_error)
     for name, parameter in network.named_parameters():
         expected = exact.get_parameter(name).grad
-        assert relative(parameter.grad / scale, expected) < gradient_error, name
+        assert relative(parameter.grad / ours.scaler.get_scale(), expected) < gradient_error, name
 
 
 @pytest.mark.parametrize("precision", ["float32", "float16", "bfloat16"])
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
-def test_a_captured_step_is_the_step(precision, optimizer, capsys):
+@pytest.mark.parametrize("kernels", ["plain", "fused"])
+def test_a_captured_step_is_the_step(precision, optimizer, kernels, capsys):
     """Ten steps through the CUDA graph against ten without; an uneven batch in between."""
     set_precision(precision, deterministic=True)
     losses, weights = [], []

@@ -13,10 +13,12 @@ rule train_denoiser:
         data=dataset_binaries,
         initial_weights=lambda w: config["model"][w.architecture]["initial_weights"] or [],
         code=library(
+            "arithmetic",
             "checkpoints",
             "dataset",
             "distributed",
             "feed",
+            "fused",
             "history",
             "interruption",
             "loader",

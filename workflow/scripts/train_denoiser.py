@@ -100,6 +100,7 @@ def write_results(run, flags, model, history, training):
             "torch": torch.__version__,
             "cudnn": torch.backends.cudnn.version() if on_gpu else None,
             "arithmetic": flags,
+            "kernels": run.kernels,
             "settings": settings,
             "n_patches": {split: reader.n_patches for split, reader in run.feed.readers.items()},
             "patch_size_px": manifest["patch_size_px"],

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from clearice.arithmetic import can_fuse
 from clearice.checkpoints import find_checkpoint, load_checkpoint, save_checkpoint
 from clearice.errors import InputError
 from clearice.feed import Feed
@@ -26,10 +27,10 @@ _FREE_SETTINGS = {
     "checkpoint_minutes",
     "buffer_mib",
     "reader_threads",
-    "compile",
+    "kernels",
     "initial_weights",  # their hash counts, wherever they lie
 }
-# Batches of 4 x 1024 x 1024 px from which on `compile: auto` earns back the minute that it takes.
+# Batches of 4 x 1024 x 1024 px from which on a compilation earns back the minute that it takes.
 _COMPILED_FROM_BATCHES = 20_000
 _POSITION = ("epoch", "batch", "step", "rows", "seconds", "interruptions")
 
@@ -51,7 +52,7 @@ class Training:
         if settings["initial_weights"]:
             start, _ = load_model(settings["initial_weights"])
             load_weights(network, start.state_dict(), settings["initial_weights"])
-        self.identity = self._identity()
+        self.identity, self.kernels = self._identity(), self._kernels(network)
         if device.type == "cpu":
             keep_freed_memory()
         self.optimization = Optimization(
@@ -61,7 +62,7 @@ class Training:
             learning_rate=settings["learning_rate"],
             precision=settings["precision"],
             all_reduce=processes.all_reduce,
-            compiled=self._compiled(),
+            kernels=self.kernels,
         )
         self.epoch = self.batch = self.step = 0  # whole epochs, batches of this one, and steps
         self.rows, self.seconds, self.interruptions = [], 0.0, 0
@@ -77,13 +78,16 @@ class Training:
             "initial_weights_xxh3": xxh3_of_file(weights) if weights else None,
         }
 
-    def _compiled(self):
-        if self.settings["compile"] == "auto":
-            pixels = self.feed.readers["train"].n_patches * self.feed.size_px**2
-            work = self.settings["epochs"] * pixels / (4 * 1024**2)
-            fast = self.device.type == "cuda" and not self.settings["deterministic"]
-            return fast and work >= _COMPILED_FROM_BATCHES
-        return self.settings["compile"] == "always"
+    def _kernels(self, network):
+        """Return the kernels (arithmetic.KERNELS) that are fastest for this training."""
+        if self.settings["kernels"] != "auto":
+            return self.settings["kernels"]
+        if can_fuse(network, self.device):
+            return "fused"
+        pixels = self.feed.readers["train"].n_patches * self.feed.size_px**2
+        work = self.settings["epochs"] * pixels / (4 * 1024**2)
+        fast = self.device.type == "cuda" and not self.settings["deterministic"]
+        return "compiled" if fast and work >= _COMPILED_FROM_BATCHES else "plain"
 
     # Checkpoints
 
