@@ -91,10 +91,12 @@ def test_smooth_halves_that_cannot_be_compared_are_warned_of():
     assert "nothing above half the Nyquist" in survey_warnings(survey, "ab", "float32")[0]
 
 
-def test_the_noise_floor_is_the_variance_of_the_normalised_noise():
-    first, second = (SIGNAL + noise_image(700, 600, seed, std=2) for seed in (1, 2))
+@pytest.mark.parametrize(("std", "target_std"), [(2, 2), (2, 5), (5, 2)])
+def test_the_noise_floor_is_the_variance_of_the_normalised_noise_of_the_target(std, target_std):
+    first = SIGNAL + noise_image(700, 600, 1, std=std)
+    second = SIGNAL + noise_image(700, 600, 2, std=target_std)
     survey = survey_of(first, second)
-    assert survey.noise_floor == pytest.approx(4 / survey.input.std**2, rel=0.02)
+    assert survey.noise_floor == pytest.approx(target_std**2 / survey.input.std**2, rel=0.03)
     assert Survey(survey.input).noise_floor is None
 
 

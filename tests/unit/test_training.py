@@ -127,21 +127,22 @@ def test_augmentation_changes_what_is_learned(manifest, tmp_path):
     assert not np.array_equal(weights_of(one)["conv1.bias"], weights_of(other)["conv1.bias"])
 
 
-def test_halves_swap_and_other_targets_do_not(tmp_path):
+def test_halves_swap_where_they_may_and_other_targets_never(tmp_path):
     manifest = write_dataset(tmp_path)
     content = json.loads(manifest.read_text())
     content["noise_floor"] = {"train": None, "test": None}
     single = tmp_path / "single.json"
     single.write_text(json.dumps(content))
-    for path, may_swap in ((manifest, True), (single, False)):
-        swapped = False
-        with build_training(path).feed as feed, open_split(path, "train") as reader:
+    cases = (manifest, True, True), (manifest, False, False), (single, True, False)
+    for path, asked, expected in cases:
+        swapped, training = False, build_training(path, swap_halves=asked)
+        with training.feed as feed, open_split(path, "train") as reader:
             inputs = {round(float(reader.read(i)[0].sum()), 2) for i in range(len(reader))}
             for epoch in range(4):
                 for batch in feed.training_batches(epoch):
                     sums = {round(float(patch.sum()), 2) for patch in batch.input}
                     swapped |= not sums <= inputs
-        assert swapped == may_swap
+        assert swapped == expected
 
 
 def test_initial_weights_are_where_a_training_starts(manifest, tmp_path):

@@ -69,7 +69,8 @@ class Feed:
         """Yield the batches of an epoch from number `first` on, shuffled and turned."""
         count, seed, codes = self.readers["train"].n_patches, self._settings["seed"], None
         if self._settings["augmentation"]:
-            swap = self.manifest["noise_floor"]["train"] is not None  # only halves are alike
+            halves = self.manifest["noise_floor"]["train"] is not None
+            swap = self._settings["swap_halves"] and halves
             codes = epoch_codes(count, seed, epoch, swap=swap)
         return self._batches("train", epoch_order(count, seed, epoch), first, codes)
 

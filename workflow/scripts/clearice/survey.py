@@ -27,12 +27,17 @@ class Survey:
 
     @property
     def noise_floor(self):
-        """Half the variance of the difference of the normalised halves; None without halves.
+        """Variance of the target's noise, in normalised units; None without halves.
 
-        With independent noise of equal variance in both halves this is that variance: the mean
-        squared error that a perfect denoiser has against the noisy target.
+        It is the mean squared error that a perfect denoiser has against the noisy target. With
+        independent noise, var(difference) is the sum of both noise variances and var(target) -
+        var(input) their difference. For equally noisy halves that is half the variance of their
+        difference.
         """
-        return self.difference and 0.5 * (self.difference.std / self.input.std) ** 2
+        if self.difference is None:
+            return None
+        total = self.difference.std**2
+        return (total + self.target.std**2 - self.input.std**2) / (2 * self.input.std**2)
 
 
 def survey_micrograph(blocks, path):
