@@ -19,6 +19,7 @@ rule train_denoiser:
             "distributed",
             "feed",
             "fused",
+            "fused_kernels",
             "history",
             "interruption",
             "loader",
