@@ -160,7 +160,8 @@ def _open(name, folder):
     places = [os.path.join(entry, "nvidia", "*", "lib", name) for entry in sys.path if entry]
     files = [path for place in places for path in sorted(glob.glob(place))]
     named = [os.path.join(folder, name)] if folder else []
-    for path in [*named, *files, name, f"/usr/local/cuda/lib64/{name}"]:
+    usual = [f"/usr/local/{place}/lib64/{name}" for place in ("cuda", "nvidia")]
+    for path in [*named, *files, name, *usual]:
         try:
             return ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL)
         except OSError:

@@ -35,7 +35,19 @@ rule compare_implementation:
     input:
         manifest="results/reference/manifest.json",
         output="results/parity/{implementation}/output",
-        code=library("bundle", "diagnosis", "layout", "parity", "results", "tolerances", "verdict"),
+        code=library(
+            "bundle",
+            "correlation",
+            "curve",
+            "diagnosis",
+            "evidence",
+            "layout",
+            "mistakes",
+            "parity",
+            "results",
+            "tolerances",
+            "verdict",
+        ),
     output:
         verdict="results/parity/{implementation}/verdict.json",
         text="results/parity/{implementation}/verdict.txt",

@@ -79,27 +79,27 @@ def impulse_case():
 
 
 def structured_case():
-    """Return (3, 1, 37, 53) input and target without any symmetry.
+    """Return (3, 1, 27, 37) input and target without any symmetry.
 
     Ramps of different slope in y and x, waves that run at an angle, a blob off the centre and a
     bright corner; another mixture in each sample.
     """
-    y, x = np.mgrid[0:37, 0:53].astype(np.float64)
+    y, x = np.mgrid[0:27, 0:37].astype(np.float64)
     images, targets = [], []
     for sample in range(3):
         wave = np.sin(0.9 * x + (0.35 + 0.2 * sample) * y + sample)
         fine = np.cos(2.1 * y - (1.3 - 0.4 * sample) * x)
-        blob = np.exp(-((y - 9 - 7 * sample) ** 2 / 18 + (x - 38 + 9 * sample) ** 2 / 50))
-        corner = (y < 5 + 3 * sample) & (x < 11 - 2 * sample)
-        ramp = y / 37 - 2 * x / 53 + 0.3 * sample
+        blob = np.exp(-((y - 7 - 5 * sample) ** 2 / 18 + (x - 27 + 7 * sample) ** 2 / 50))
+        corner = (y < 4 + 3 * sample) & (x < 9 - 2 * sample)
+        ramp = y / 27 - 2 * x / 37 + 0.3 * sample
         images.append(wave + 0.7 * fine + 2 * blob + corner + ramp)
         targets.append(0.8 * wave + 1.5 * blob - 0.5 * ramp + 0.2 * np.sin(0.5 * y * (sample + 1)))
     return _stack(images), _stack(targets)
 
 
 def noise_case():
-    """Return (2, 1, 48, 64) input and target of white Gaussian noise (PCG64, seed 0)."""
-    noise = np.random.default_rng(0).standard_normal((2, 2, 1, 48, 64))
+    """Return (2, 1, 32, 48) input and target of white Gaussian noise (PCG64, seed 0)."""
+    noise = np.random.default_rng(0).standard_normal((2, 2, 1, 32, 48))
     return noise[0].astype(np.float32), noise[1].astype(np.float32)
 
 
