@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from clearice.config import complete_config
 from clearice.distributed import Processes
+from clearice.history import write_history
 from clearice.manifest import NORMALISATION, data_xxh3
 from clearice.training import Training
 
@@ -80,7 +81,8 @@ def train(manifest, folder, device="cpu", **changes):
     training = build_training(manifest, device, **changes)
     folder.mkdir(parents=True, exist_ok=True)
     training.resume(folder / "checkpoint.pt")
-    training.run(folder / "checkpoint.pt", folder / "history.tsv")
+    training.run(folder / "checkpoint.pt")
+    write_history(folder / "history.tsv", training.rows)
     return training
 
 

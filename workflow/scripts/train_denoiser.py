@@ -57,7 +57,7 @@ def train_denoiser(
         remark = run.resume(checkpoint or own_checkpoint, demanded=checkpoint is not None)
         if remark and not processes.rank:
             print(remark, file=sys.stderr, flush=True)
-        run.run(own_checkpoint, history)
+        run.run(own_checkpoint)
     if not processes.rank:
         write_results(run, flags, model, history, training)
 

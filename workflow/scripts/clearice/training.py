@@ -11,7 +11,7 @@ from clearice.checkpoints import find_checkpoint, load_checkpoint, save_checkpoi
 from clearice.errors import InputError
 from clearice.feed import Feed
 from clearice.files import xxh3_of_file
-from clearice.history import EpochTotals, Progress, describe_row, write_history
+from clearice.history import EpochTotals, Progress, describe_row
 from clearice.interruption import Interruption
 from clearice.losses import LateLosses
 from clearice.memory import keep_freed_memory, memory_explained, peak_device_mib, peak_host_mib
@@ -138,8 +138,8 @@ class Training:
 
     # Training
 
-    def run(self, checkpoint, history):
-        """Train to the last epoch, writing `checkpoint` on the way and `history` every epoch.
+    def run(self, checkpoint):
+        """Train to the last epoch, writing `checkpoint` on the way; `rows` become the history.
 
         SIGTERM or SIGINT ends it between two steps with a checkpoint and SystemExit(128 + n).
         Raises InputError for a loss that is not finite, naming the patches, and for want of
@@ -158,8 +158,6 @@ class Training:
             for self.epoch in range(first, settings["epochs"]):
                 self._train_epoch()
                 self._end_epoch()
-                if not self.processes.rank:
-                    write_history(history, self.rows)
             self.epoch = settings["epochs"]
             self.save(checkpoint)
 
