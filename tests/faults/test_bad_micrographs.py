@@ -1,14 +1,19 @@
 """Bad micrographs end in a rejected shard, or stop the job, and never in a patch."""
 
 import gzip
+import os
 import re
 import shutil
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
+import shard_micrograph as shard_script
 from clearice.errors import InputError
 from clearice.shards import read_shard_record
-from conftest import planned_jobs, run_snakemake, write_config
+from conftest import REPOSITORY, planned_jobs, run_snakemake, write_config
 from mrc_files import header_bytes, noise_image, write_mrc
 from shard_micrograph import shard_micrograph
 
@@ -196,6 +201,45 @@ def test_a_full_disk_leaves_no_shard_that_looks_whole(tmp_path, monkeypatch):
 
 def full_disk(descriptor, view):
     raise OSError(28, "No space left on device")
+
+
+def test_a_killed_job_leaves_no_shard_and_the_next_one_tidies_up(tmp_path):
+    image = write_mrc(tmp_path / "a.mrc", noise_image(1024, 1024))
+    arguments = ["--target", "lowpass", "--patch-size-px", "64", "--stride-px", "16"]
+    command = [sys.executable, "workflow/scripts/shard_micrograph.py", image, *arguments]
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    process = subprocess.Popen([*command, "--output", killed / "m"], cwd=REPOSITORY)
+    while process.poll() is None and not list(killed.glob(".*.part")):
+        time.sleep(0.001)
+    process.kill()
+    process.wait()
+    assert not (killed / "m.json").exists()
+    assert list(killed.glob(".*.part"))
+    for folder in (killed, whole):
+        subprocess.run([*command, "--output", folder / "m"], cwd=REPOSITORY, check=True)
+    assert sorted(path.name for path in killed.iterdir()) == [
+        "m.input.bin",
+        "m.json",
+        "m.target.bin",
+    ]
+    for path in killed.iterdir():
+        assert path.read_bytes() == (whole / path.name).read_bytes()
+
+
+def test_a_micrograph_that_changes_meanwhile_stops_the_job(tmp_path, monkeypatch):
+    path = write_mrc(tmp_path / "a.mrc", GOOD)
+    survey = shard_script.survey_sides
+
+    def interfering(*arguments):
+        result = survey(*arguments)
+        write_mrc(path, GOOD + 1)
+        os.utime(path, ns=(1, 1))
+        return result
+
+    monkeypatch.setattr(shard_script, "survey_sides", interfering)
+    with pytest.raises(InputError, match=r"a.mrc: changed while it was read"):
+        job(tmp_path, path)
+    assert not (tmp_path / "m.json").exists()
 
 
 def test_a_workflow_skips_a_bad_micrograph_or_stops_at_it(tmp_path, tiny_config):

@@ -47,9 +47,9 @@ def shard_micrograph(
             advice="set micrographs.halves, or another patches.target",
         )
     paths = [input] if target is None else [input, target]
+    before = shards.file_states(paths)
     with ThreadPoolExecutor(WORKERS) as pool:
-        sources = list(pool.map(shards.source_entry, paths))
-        sides = {"input": sources[0], "target": sources[1] if target else None}
+        sources = dict(zip(("input", "target"), pool.map(shards.source_entry, paths), strict=False))
         try:
             facts, limits = survey_sides(pool, paths, patches, dtype)
         except InputError as error:
@@ -57,16 +57,17 @@ def shard_micrograph(
                 raise
             print(f"rejected: {error}", file=sys.stderr)
             facts, limits = {"status": "rejected", "reason": str(error)}, []
-        new = shards.new_record(micrograph, patches, dtype, **sides, **facts)
+        new = shards.new_record(micrograph, patches, dtype, **sources, **facts)
         Path(record).unlink(missing_ok=True)  # it comes last: until then there is no shard
-        writes = [
-            pool.submit(shards.write_patches, path, rows, new)
-            for path, rows in zip(
-                (input_bin, target_bin), side_rows(paths, limits, new, patches), strict=True
-            )
-        ]
-        input_file, target_file = [write.result() for write in writes]
-        new["files"] = {"input": input_file, "target": target_file}
+        rows = side_rows(paths, limits, new, patches)
+        writes = pool.map(shards.write_patches, (input_bin, target_bin), rows, (new, new))
+        new["files"] = dict(zip(("input", "target"), writes, strict=True))
+    if shards.file_states(paths) != before:
+        raise InputError(
+            "changed while it was read",
+            file=" or ".join(paths),
+            advice="run again when nothing writes to it any more",
+        )
     shards.write_record(record, new)
 
 

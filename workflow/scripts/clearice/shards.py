@@ -3,6 +3,7 @@
 Format: docs/formats.md, section Shard.
 """
 
+import glob
 import os
 from pathlib import Path
 
@@ -71,8 +72,11 @@ def write_patches(path, blocks, record):
     """Write the patches that `record` lists; return its entry of the file.
 
     `blocks` yields the rows of the image, float (b, W), in order. A record without patches
-    makes an empty file.
+    makes an empty file. What a killed job left beside `path` is removed.
     """
+    path = Path(path)
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        leftover.unlink(missing_ok=True)
     with atomic_path(path) as temporary, PatchFile(temporary) as file:
         if record["n_patches"]:
             origins = np.stack([record["y"], record["x"]], axis=1)
@@ -88,10 +92,20 @@ def storage_dtype(name):
     return {"float32": np.dtype("<f4"), "float16": np.dtype("<f2")}[name]
 
 
+def file_states(paths):
+    """Return (bytes, time of change) of each file, None if absent: to tell whether one changed."""
+    states = []
+    for path in paths:
+        try:
+            status = os.stat(path)
+            states.append((status.st_size, status.st_mtime_ns))
+        except OSError:
+            states.append(None)
+    return states
+
+
 def source_entry(path):
     """Return path, size and XXH3-64 of a source file; nulls where it cannot be read."""
-    if path is None:
-        return None
     entry = {"path": os.fspath(path), "bytes": None, "xxh3": None}
     try:
         entry["bytes"] = os.stat(path).st_size
