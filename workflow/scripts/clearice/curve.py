@@ -27,15 +27,15 @@ def explain_curve(evidence):
         return [text, *explain_repeat(evidence)]
     if step == 1:
         return [f"{text}: the crops, the first batch or the initial weights are wrong"]
+    weights = [words for words in explain_weights(evidence) if "no factor" not in words]
     if step == 2:
         text += f": the update after step 1, or a second call{_first_update(evidence, found[1])}"
     elif step == 3 and counts[1] == full:
         return [f"{text}: something is carried over from step to step, like momentum"]
-    elif count < full:
-        text += ": look at how a smaller batch is read and averaged"
-    elif counts[step - 2] < full:
-        text += ": the update after the smaller batch"
-    return [text, *(words for words in explain_weights(evidence) if "no factor" not in words)]
+    elif not weights:
+        last = "a smaller batch is read and averaged" if count < full else "weights are updated"
+        text += f": look at how {last}"
+    return [text, *weights]
 
 
 def _first_update(evidence, found):

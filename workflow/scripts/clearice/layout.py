@@ -19,7 +19,7 @@ RUNGS = ("bundle", "layer", "output", "loss", "gradients", "loss curve", "weight
 
 LOSS, TRAINING_LOSS, RESULT = "loss.tsv", "training_loss.tsv", "result.json"
 MANIFEST, NAMELIST, TWIN = "manifest.json", "manifest.nml", "weights.safetensors"
-BATCHES = "training_batches.tsv"
+BATCHES, TENSORS = "training_batches.tsv", "tensors.tsv"
 ORACLE = "float64"  # the subfolder of the oracle's results
 
 
@@ -53,4 +53,4 @@ def bundle_files():
     results = [*(f"{name}.bin" for name in reference_results()), LOSS, TRAINING_LOSS]
     given = [f"{name}.bin" for name in given_tensors()]
     oracle = [f"{ORACLE}/{name}" for name in results]
-    return [MANIFEST, NAMELIST, TWIN, BATCHES, *given, *results, *oracle]
+    return [MANIFEST, NAMELIST, TWIN, BATCHES, TENSORS, *given, *results, *oracle]

@@ -17,6 +17,7 @@ from clearice.layout import (
     NAMELIST,
     ORACLE,
     PARAMETERS,
+    TENSORS,
     TRAINING_LOSS,
     TWIN,
     case_results,
@@ -46,6 +47,7 @@ def write_bundle(folder, weights, cases, training, provenance):
         curve = _write_training(writer, weights, training)
     _write_losses(folder, losses, curve)
     _write_batches(folder, training["batches"])
+    _write_tensors(folder, writer.tensors)
     facts = {**provenance, **flags}
     manifest = describe(writer.tensors, losses, curve, cases, training, facts)
     write_text(folder / NAMELIST, namelists(manifest))
@@ -183,6 +185,15 @@ def _write_losses(folder, losses, curve):
 def _write_batches(folder, batches):
     rows = [f"{step}\t{first}\t{crops}" for step, (first, crops) in enumerate(batches, start=1)]
     write_text(folder / BATCHES, "\n".join(["step\tfirst_crop\tcrops", *rows, ""]))
+
+
+def _write_tensors(folder, tensors):
+    """Write the shapes in C order as a table for programs that read no JSON; short ones get 1s."""
+    rows = []
+    for name, entry in tensors.items():
+        shape = entry["shape"] + [1] * (4 - len(entry["shape"]))
+        rows.append("\t".join(map(str, (name, entry["dtype"], *shape))))
+    write_text(folder / TENSORS, "\n".join(["tensor\tdtype\tn\tc\th\tw", *rows, ""]))
 
 
 def _write_twin(path, weights):

@@ -1,0 +1,60 @@
+"""Parity on an NVIDIA GPU: PyTorch in each of its precisions, and cuDNN without PyTorch."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from clearice.bundle import Bundle
+from clearice.parity import compare
+from parity_bundle import IMPLEMENTATIONS, write_small_bundle
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU"),
+]
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("parity_gpu") / "bundle"
+    write_small_bundle(folder)
+    return Bundle(folder)
+
+
+def run(bundle, output, program, *arguments):
+    """Run an implementation in a process of its own; return the verdict on it."""
+    words = [sys.executable, IMPLEMENTATIONS / program, "--bundle", bundle.folder]
+    words += ["--output", output, *arguments]
+    process = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    return compare(bundle, output)
+
+
+@pytest.mark.parametrize("arguments", [[], ["--benchmark"]])
+def test_torch_on_the_gpu_passes_as_float32(bundle, tmp_path, arguments):
+    verdict = run(bundle, tmp_path, "torch_cnn.py", "--device", "cuda", *arguments)
+    assert verdict["verdict"] == "passed", verdict["diagnosis"]
+    assert verdict["original_tolerances"]
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bfloat16", "float16"])
+def test_a_lower_precision_passes_as_declared_and_fails_as_float32(bundle, tmp_path, precision):
+    arguments = ["--device", "cuda", "--precision", precision]
+    verdict = run(bundle, tmp_path, "torch_cnn.py", *arguments)
+    assert verdict["precision"] == precision
+    assert verdict["verdict"] == "passed", verdict["diagnosis"]
+    assert compare(bundle, tmp_path, precision="float32")["verdict"] == "failed"
+
+
+@pytest.mark.parametrize("arguments", [[], ["--deterministic"]])
+def test_cudnn_without_torch_passes_as_float32(bundle, tmp_path, arguments):
+    verdict = run(bundle, tmp_path, "cudnn_cnn.py", "--time", "2,64,64", *arguments)
+    assert verdict["verdict"] == "passed", verdict["diagnosis"]
+    assert verdict["original_tolerances"]
+    record = json.loads((tmp_path / "result.json").read_text())
+    assert record["training_batches_per_s"] > 0
+    assert record["device"] == torch.cuda.get_device_name()
+    if arguments:
+        assert verdict["repeat_bit_equal"]

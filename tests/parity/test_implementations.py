@@ -1,0 +1,133 @@
+"""The implementations that come with clearice, on what is here: CPUs, and an imitated cuDNN."""
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+from clearice.bundle import Bundle
+from clearice.parity import compare
+from parity_bundle import IMPLEMENTATIONS, load_implementation, write_small_bundle
+
+LIBRARIES = (
+    "libcuda.so.1",
+    "libcudart.so.13",
+    "libcublasLt.so.13",
+    "libcublas.so.13",
+    "libnvrtc.so.13",
+    "libcudnn.so.9",
+)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("implementations") / "bundle"
+    write_small_bundle(folder)
+    return Bundle(folder)
+
+
+@pytest.fixture(scope="module")
+def imitation(tmp_path_factory, repository_root):
+    """A folder with the imitated CUDA libraries, each under its own name."""
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler here to build the imitated cuDNN with")
+    folder = tmp_path_factory.mktemp("libraries")
+    source = repository_root / "tests" / "parity" / "imitation_cuda.c"
+    for name in LIBRARIES:
+        words = [compiler, "-O2", "-Wall", "-Werror", "-shared", "-fPIC", "-fvisibility=hidden"]
+        subprocess.run([*words, "-o", folder / name, source], check=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def repository_root():
+    return IMPLEMENTATIONS.parent.parent
+
+
+def torch_cnn(bundle, output, **changes):
+    """Run torch_cnn.py's program in this process; return the verdict."""
+    options = {"device": "cpu", "precision": "float32", "native": False, "benchmark": False}
+    options |= {"bundle": bundle.folder, "output": output, "time": None} | changes
+    load_implementation("torch_cnn").run(argparse.Namespace(**options))
+    return compare(bundle, output)
+
+
+@pytest.fixture
+def onednn_restored():
+    import torch
+
+    before = torch.backends.mkldnn.enabled
+    yield
+    torch.backends.mkldnn.enabled = before
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_torch_on_the_cpu_passes(bundle, tmp_path, native, onednn_restored):
+    verdict = torch_cnn(bundle, tmp_path, native=native)
+    assert verdict["verdict"] == "passed", verdict["diagnosis"]
+    assert verdict["original_tolerances"]
+
+
+def test_torch_in_bfloat16_passes_as_that_and_fails_as_float32(bundle, tmp_path):
+    verdict = torch_cnn(bundle, tmp_path, precision="bfloat16")
+    assert verdict["precision"] == "bfloat16"
+    assert verdict["verdict"] == "passed", verdict["diagnosis"]
+    assert compare(bundle, tmp_path, precision="float32")["verdict"] == "failed"
+
+
+def test_torch_says_that_a_cpu_has_no_tf32(bundle, tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        torch_cnn(bundle, tmp_path, precision="tf32")
+    assert ended.value.code == 3
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def run_cudnn(bundle, output, *arguments):
+    words = [sys.executable, IMPLEMENTATIONS / "cudnn_cnn.py", "--bundle", bundle.folder]
+    words += ["--output", output, "--time", "1,5,6", *arguments]
+    return subprocess.run(words, capture_output=True, text=True, check=False)
+
+
+def test_the_cudnn_program_passes_on_an_imitated_cudnn(bundle, imitation, tmp_path):
+    """Every call, argument and buffer is checked on the CPU; only NVIDIA's arithmetic is not."""
+    process = run_cudnn(bundle, tmp_path, "--libraries", imitation)
+    assert process.returncode == 0, process.stderr
+    verdict = compare(bundle, tmp_path)
+    assert verdict["verdict"] == "passed", verdict["diagnosis"]
+    record = json.loads((tmp_path / "result.json").read_text())
+    assert record["device"] == "imitation"
+    assert record["timing"]["shape"] == [1, 1, 5, 6]
+    assert record["training_batches_per_s"] == 1000.0  # the imitated clock: 20 steps in 20 ms
+
+
+def test_the_cudnn_program_reports_a_failing_call(bundle, imitation, tmp_path, repository_root):
+    source = (repository_root / "tests" / "parity" / "imitation_cuda.c").read_text()
+    assert "API int cudnnAddTensor(" in source
+    broken = tmp_path / "broken.c"
+    broken.write_text(source.replace("CHECK(bd->a[0] == 1 &&", "CHECK(bd->a[0] == 7 &&"))
+    libraries = shutil.copytree(imitation, tmp_path / "libraries")
+    words = [shutil.which("gcc") or "cc", "-O1", "-shared", "-fPIC", "-fvisibility=hidden"]
+    subprocess.run([*words, "-o", libraries / "libcudnn.so.9", broken], check=True)
+    process = run_cudnn(bundle, tmp_path / "output", "--libraries", libraries)
+    assert process.returncode == 1
+    assert "cudnnAddTensor returned" in process.stderr.splitlines()[-1]
+
+
+def test_the_cudnn_program_says_in_one_line_that_it_cannot_run(bundle, tmp_path):
+    torch = pytest.importorskip("torch")
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here: tests/gpu runs the program on it")
+    process = run_cudnn(bundle, tmp_path)
+    assert process.returncode == 3
+    assert len(process.stderr.splitlines()) == 1
+    assert process.stderr.startswith("cudnn_cnn: no NVIDIA")
+
+
+@pytest.mark.parametrize("name", ["numpy_cnn", "torch_cnn", "cudnn_cnn"])
+def test_an_implementation_is_a_witness_that_knows_nothing_of_clearice(name):
+    for path in IMPLEMENTATIONS.glob("*.py"):
+        assert "clearice" not in path.read_text()
+    assert (IMPLEMENTATIONS / f"{name}.py").is_file()

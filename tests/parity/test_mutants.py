@@ -1,0 +1,53 @@
+"""Every wrong implementation is rejected, every honest one accepted, as docs/parity.md says."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+TABLE = HERE.parent.parent / "docs" / "parity.md"
+
+
+@pytest.fixture(scope="module")
+def kill_matrix():
+    """What kill_matrix.py sees, in a process of its own: threads of BLAS only wait on so little."""
+    process = subprocess.run(
+        [sys.executable, HERE / "kill_matrix.py", "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+    )
+    assert process.returncode in (0, 1), process.stderr
+    return json.loads(process.stdout)
+
+
+def test_every_mutant_is_rejected(kill_matrix):
+    mutants = kill_matrix["mutants"]
+    assert len(mutants) >= 20
+    assert [name for name, verdict in mutants.items() if verdict != "failed"] == []
+
+
+def test_every_honest_variant_is_accepted(kill_matrix):
+    honest = kill_matrix["honest"]
+    assert len(honest) >= 4
+    assert [name for name, verdict in honest.items() if verdict != "passed"] == []
+
+
+def test_lower_precisions_pass_as_what_they_declare(kill_matrix):
+    assert kill_matrix["declared"] == {
+        "TF32": "passed",
+        "bfloat16": "passed",
+        "float16": "passed",
+        "conv2: kernel flipped": "failed",
+    }
+
+
+def test_the_documented_kill_matrix_is_what_the_checker_does(kill_matrix):
+    text = TABLE.read_text(encoding="utf-8")
+    documented = text.split("<!-- kill matrix: begin -->")[1].split("<!-- kill matrix: end -->")[0]
+    assert documented.strip().splitlines() == kill_matrix["table"].splitlines()
