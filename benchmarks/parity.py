@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Calibrate the tolerances and time a training step: every honest arithmetic, one table.
 
-    parity.py --output DIR [--size 1024]
+    parity.py [--output DIR] [--size 1024] [--only WORD ...]
+    parity.py --document
 
 Exports a bundle of a briefly trained simple_cnn on made patches, runs NumPy, PyTorch (CPU: oneDNN
 and native; CUDA: float32, TF32, bfloat16, float16) and cuDNN on it, each in a process of its own,
@@ -28,35 +29,24 @@ sys.path.insert(0, str(SCRIPTS))
 TIMEOUT_S = 280
 TIMED_BATCH = 4
 
+CPU, GPU, FAST = ["--device", "cpu"], ["--device", "cuda"], ["--device", "cuda", "--benchmark"]
 # name: (program, its arguments, timed)
 RUNS = {
     "numpy float32": ("numpy_cnn.py", [], False),
     "numpy float64": ("numpy_cnn.py", ["--dtype", "float64"], False),
-    "torch CPU oneDNN": ("torch_cnn.py", ["--device", "cpu"], False),
-    "torch CPU native": ("torch_cnn.py", ["--device", "cpu", "--native"], False),
-    "torch CPU bfloat16": ("torch_cnn.py", ["--device", "cpu", "--precision", "bfloat16"], False),
-    "torch CUDA float32": ("torch_cnn.py", ["--device", "cuda", "--benchmark"], True),
-    "torch CUDA float32 deterministic": ("torch_cnn.py", ["--device", "cuda"], True),
-    "torch CUDA tf32": (
-        "torch_cnn.py",
-        ["--device", "cuda", "--precision", "tf32", "--benchmark"],
-        True,
-    ),
-    "torch CUDA bfloat16": (
-        "torch_cnn.py",
-        ["--device", "cuda", "--precision", "bfloat16", "--benchmark"],
-        True,
-    ),
-    "torch CUDA float16": (
-        "torch_cnn.py",
-        ["--device", "cuda", "--precision", "float16", "--benchmark"],
-        True,
-    ),
+    "torch CPU oneDNN": ("torch_cnn.py", CPU, False),
+    "torch CPU native": ("torch_cnn.py", [*CPU, "--native"], False),
+    "torch CPU bfloat16": ("torch_cnn.py", [*CPU, "--precision", "bfloat16"], False),
+    "torch CUDA float32": ("torch_cnn.py", FAST, True),
+    "torch CUDA float32 deterministic": ("torch_cnn.py", GPU, True),
+    "torch CUDA tf32": ("torch_cnn.py", [*FAST, "--precision", "tf32"], True),
+    "torch CUDA bfloat16": ("torch_cnn.py", [*FAST, "--precision", "bfloat16"], True),
+    "torch CUDA float16": ("torch_cnn.py", [*FAST, "--precision", "float16"], True),
     "cudnn": ("cudnn_cnn.py", [], True),
     "cudnn deterministic": ("cudnn_cnn.py", ["--deterministic"], True),
     # Again, the other way round: one process each, so that neither has the warmer GPU.
     "cudnn, again": ("cudnn_cnn.py", [], True),
-    "torch CUDA float32, again": ("torch_cnn.py", ["--device", "cuda", "--benchmark"], True),
+    "torch CUDA float32, again": ("torch_cnn.py", FAST, True),
 }
 PAIRS = (("cudnn", "torch CUDA float32"), ("cudnn, again", "torch CUDA float32, again"))
 
@@ -219,6 +209,15 @@ def table(report):
     return "\n".join([*lines, ""])
 
 
+def document(report):
+    """Put the table of a report into docs/parity.md."""
+    path = REPOSITORY / "docs" / "parity.md"
+    text = path.read_text(encoding="utf-8")
+    begin, end = (f"<!-- calibration: {word} -->" for word in ("begin", "end"))
+    before, after = text[: text.index(begin)], text[text.index(end) :]
+    path.write_text(f"{before}{begin}\n{table(report)}{after}", encoding="utf-8")
+
+
 def machine():
     """Return what the numbers were taken on."""
     import torch
@@ -281,9 +280,14 @@ if __name__ == "__main__":
     parser.add_argument("--output", type=Path, default=REPOSITORY / "benchmarks" / "results")
     parser.add_argument("--size", type=int, default=1024, help="side of the patches (pixels)")
     parser.add_argument("--only", nargs="*", help="only the runs whose name has one of these words")
+    parser.add_argument(
+        "--document", action="store_true", help="only put OUTPUT/parity.json into docs/parity.md"
+    )
     parser.add_argument("--export", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.export:
         export(options.export, options.size)
+    elif options.document:
+        document(json.loads((options.output / "parity.json").read_text()))
     else:
         sys.exit(benchmark(options.output, options.size, options.only))

@@ -41,9 +41,9 @@ def table(verdicts):
 
 def run_all(scratch):
     """Return (verdicts on mutants, on honest variants, on DECLARED mutants), each by name."""
+    import numpy as np
     from clearice.bundle import Bundle
     from clearice.parity import compare
-    import numpy as np
     from mutants import HONEST, MUTANTS
     from parity_bundle import write_small_bundle
 

@@ -168,6 +168,14 @@ def test_a_crash_fails_even_with_right_numbers(bundle, output):
     assert "exit status 139: Segmentation fault" in verdict["diagnosis"][0]
 
 
+def test_a_record_with_nan_gives_a_verdict_that_is_json(bundle, output):
+    text = (output / "result.json").read_text().replace("{", '{"training_loss": NaN,', 1)
+    (output / "result.json").write_text(text)
+    verdict = compare(bundle, output)
+    assert verdict["verdict"] == "passed"
+    json.dumps(verdict, allow_nan=False)
+
+
 def test_an_empty_folder_fails_at_the_lowest_rung(bundle, tmp_path):
     verdict = compare(bundle, tmp_path)
     assert verdict["lowest_failing_rung"] == "bundle"

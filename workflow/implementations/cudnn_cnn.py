@@ -18,6 +18,7 @@ from cuda_libraries import Unavailable
 from cudnn_network import LAYERS, Gpu, Plan
 
 CANNOT_RUN = 3
+TIMED_BATCH = 4
 WARM_UP, ROUNDS, STEPS = 10, 7, 20  # training steps before timing, rounds, steps a round
 
 
@@ -190,8 +191,8 @@ def run(arguments):
     losses[repeat["prefix"]] = program.case(repeat["case"], repeat["prefix"])
     write_table(output / "loss.tsv", "case\tloss", losses.items())
     write_table(output / "training_loss.tsv", "step\tloss", enumerate(curve, start=1))
-    crop = bundle.tensor("training_input").shape[2:]
-    timing = program.timing(arguments.time or (2, *crop))
+    sides = bundle.manifest["cases"]["test"]["shape"][2:]
+    timing = program.timing(arguments.time or (TIMED_BATCH, *sides))
     result = {
         "bundle_id": bundle.manifest["bundle_id"],
         "implementation": "cudnn",
@@ -220,7 +221,10 @@ if __name__ == "__main__":
     parser.add_argument("--bundle", required=True, help="folder of the reference bundle")
     parser.add_argument("--output", required=True, help="folder to write the results into")
     parser.add_argument(
-        "--time", type=batch_shape, metavar="N,H,W", help="batch to time (default: 2 crops)"
+        "--time",
+        type=batch_shape,
+        metavar="N,H,W",
+        help="batch to time (default: 4 of the test case)",
     )
     parser.add_argument(
         "--deterministic", action="store_true", help="only algorithms that repeat bit for bit"

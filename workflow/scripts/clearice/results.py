@@ -42,7 +42,8 @@ class Results:
     def _read_record(self):
         path = self.folder / RESULT
         try:
-            record = json.loads(path.read_text())
+            # JSON has no NaN, Python's writer does: null, so that the verdict can be written.
+            record = json.loads(path.read_text(), parse_constant=lambda word: None)
         except FileNotFoundError:
             return {}, f"{RESULT} is missing"
         except (OSError, ValueError) as error:
