@@ -12,8 +12,15 @@ from clearice.errors import InputError
 from clearice.files import read_json
 from clearice.layout import PARAMETERS, bundle_files
 from clearice.namelist import namelist
+from clearice.parity import compare
 from clearice.reference import write_bundle
-from parity_bundle import SETTINGS, MadePatches, made_weights, write_small_bundle
+from parity_bundle import (
+    SETTINGS,
+    MadePatches,
+    load_implementation,
+    made_weights,
+    write_small_bundle,
+)
 
 
 @pytest.fixture(scope="module")
@@ -180,6 +187,16 @@ def test_weights_that_are_not_the_networks_are_an_input_error(change, words, tmp
     with pytest.raises(InputError, match=words):
         write_bundle(tmp_path, weights, made, training, {})
     assert not (tmp_path / "manifest.json").exists()
+
+
+@pytest.mark.parametrize("bias", [-1.0, 0.0])
+def test_a_dead_network_has_a_bundle_that_honest_code_passes(bias, tmp_path):
+    weights = {name: np.zeros_like(value) for name, value in made_weights().items()}
+    weights["conv1_bias"] += np.float32(bias)
+    made, training = cases.bundle_data(MadePatches(), SETTINGS)
+    write_bundle(tmp_path / "bundle", weights, made, training, {})
+    load_implementation("numpy_cnn").run(tmp_path / "bundle", tmp_path / "output", np.float32)
+    assert compare(Bundle(tmp_path / "bundle"), tmp_path / "output")["verdict"] == "passed"
 
 
 def test_a_patch_that_is_not_finite_is_named():

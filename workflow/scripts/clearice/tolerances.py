@@ -16,6 +16,7 @@ LOSS_ABSOLUTE = 1e-6
 GRADIENT_ABSOLUTE = 1e-5
 OUTPUT_RELATIVE = 1e-5
 SMALL_PIXELS = 256 * 256
+LEAST = 1e-15
 HONEST_FACTOR = 8  # no tolerance is below this many times the error of plain PyTorch float32
 FLOAT64_RELATIVE = 1e-11  # of float64 results against the float64 oracle
 CLASS_FACTOR = 16  # times the error of an emulation of bfloat16
@@ -101,7 +102,8 @@ def layer_errors(errors, scales):
     relative = {}
     for name, error in errors.items():
         layer = name.split("_")[0]
-        relative[layer] = max(relative.get(layer, 0.0), norm(error) / scales[name])
+        share = norm(error) / scales[name] if scales[name] else 0.0
+        relative[layer] = max(relative.get(layer, 0.0), share)
     return {name: relative[name.split("_")[0]] * scales[name] for name in errors}
 
 
@@ -132,9 +134,9 @@ def loss_tolerances(shape, loss, honest, emulated, exact):
     `exact`: the float64 loss.
     """
     relative = gradient_relative(shape) * abs(loss) if is_small(shape) else math.inf
-    float32 = max(min(LOSS_ABSOLUTE, relative), HONEST_FACTOR * abs(honest))
+    float32 = max(min(LOSS_ABSOLUTE, relative), HONEST_FACTOR * abs(honest), LEAST)
     classes = {name: max(float32, share * emulated) for name, share in ROUNDING_SHARES.items()}
-    return {"float32": float32, **classes, "float64": FLOAT64_RELATIVE * abs(exact)}
+    return {"float32": float32, **classes, "float64": max(LEAST, FLOAT64_RELATIVE * abs(exact))}
 
 
 def loss_reach(residual, error):
@@ -159,4 +161,6 @@ def _float32(absolute, l2, honest_error):
 
 
 def _tolerance(absolute, l2):
-    return {"absolute": float(absolute), "l2": l2 if l2 is None else float(l2)}
+    """Return a tolerance that is not 0: a dead layer's results are, and have no scale."""
+    l2 = l2 if l2 is None else max(float(l2), LEAST)
+    return {"absolute": max(float(absolute), LEAST), "l2": l2}
