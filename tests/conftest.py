@@ -6,6 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+# Two test processes on two cores, each with NumPy's threads, would wait for one another. NumPy
+# reads this when it is imported, which is after this file.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import pytest
 import yaml
 
