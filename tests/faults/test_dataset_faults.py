@@ -88,7 +88,10 @@ def test_kill_9_at_random_moments(tmp_path, monkeypatch, history):
     for trial in range(8):
         dataset = start_from(tmp_path / f"killed_{trial}", *before)
         for _ in range(3):
-            killed += run_and_kill(dataset, last, chance.uniform(0, seconds))
+            alive = run_and_kill(dataset, last, chance.uniform(0, seconds))
+            killed += alive
+            if not alive:  # the timed run was slower than these are: aim earlier
+                seconds *= 0.7
         concatenate(dataset, last)
         assert contents(dataset) == expected
         shutil.rmtree(dataset)

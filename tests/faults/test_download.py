@@ -193,7 +193,8 @@ def test_nobody_listens(tmp_path, archive):
 
 
 KILLED = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell ignores it
 from clearice.connection import Patience
 from clearice.download import fetch_file
 fetch_file(sys.argv[1], sys.argv[2], 2, Patience(), int(sys.argv[3]))

@@ -97,4 +97,4 @@ def test_another_split_or_layout_cuts_no_micrograph_again(run):
 def test_the_plan_is_printed_every_time(run):
     for _ in range(2):
         process = run_snakemake(run, "--cores", "1", "plan")
-        assert "4 accepted, 0 rejected" in process.stdout
+        assert "accepted, 0 rejected" in process.stdout
