@@ -25,7 +25,7 @@ demo: $(READY)  ## run the whole workflow on the simulated micrographs of config
 	@$(BIN)/python workflow/scripts/report.py --summary results
 
 test: $(READY)  ## run every test that CI runs
-	$(BIN)/python -m pytest -n $(CORES) --dist loadgroup
+	$(BIN)/python -m pytest -n $(CORES) --dist loadfile
 
 lint: $(READY)  ## check style (ruff, snakefmt) and rules (snakemake --lint)
 	$(BIN)/ruff check .

@@ -8,7 +8,7 @@ from clearice.mrc import write_micrograph
 from clearice.verification import dataset_faults
 from conftest import planned_jobs, run_snakemake, write_config
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("dataset_growth")]
+pytestmark = pytest.mark.slow
 
 CONFIG = {
     "micrographs": {

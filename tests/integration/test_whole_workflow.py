@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import TINY_CONFIG, planned_jobs, run_snakemake, write_config
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("whole_workflow")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
