@@ -1,238 +1,26 @@
 """The report: what it says of a run, whatever was left out of it; steps; the terminal's summary."""
 
-import csv
 import json
 import os
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
-import numpy as np
 import pytest
 from clearice.config import complete_config
 from clearice.errors import InputError
 from clearice.files import read_json, write_json
 from clearice.headlines import duration, memory, summary_text, verdict_line
-from clearice.history import COLUMNS, write_history
-from clearice.manifest import build_manifest, split_part
-from clearice.metrics import compare_micrographs
-from clearice.mrc import open_micrograph, write_micrograph
 from clearice.records import read_history, read_micrographs
 from clearice.report import MICROGRAPH_COLUMNS
-from clearice.splits import micrograph_table
 from clearice.steps import Job, busy_seconds, read_jobs, step_table
-from conftest import REPOSITORY
-from report import main, report
-from shard_files import make_shard
-
-TEMPLATE = REPOSITORY / "workflow" / "report" / "page.html"
-SCHEMA = REPOSITORY / "workflow" / "schemas" / "config.schema.yaml"
-ODD_NAME = "<b>a&b $x_1$"
-SIDE_PX = 48
-
-
-class Run:
-    """A folder of results as the steps leave it, small enough for a unit test."""
-
-    def __init__(self, folder):
-        self.results = folder / "results"
-        self.arguments = {
-            "micrographs": self.results / "dataset" / "micrographs.tsv",
-            "manifest": self.results / "dataset" / "manifest.json",
-            **dict.fromkeys(("histories", "trainings", "verdicts", "denoised"), ()),
-            "template": [TEMPLATE],
-            "config": complete_config({}, SCHEMA),
-            "title": "A run",
-            "examples": 1,
-            **self.outputs(),
-        }
-
-    def outputs(self):
-        """Return the outputs of the rule."""
-        folder = self.results / "report"
-        return {
-            "page": folder / "index.html",
-            "summary": folder / "summary.json",
-            "pictures": [
-                folder / name for name in ("loss.svg", "frc.svg", "patches.png", "examples.png")
-            ],
-            "tables": [
-                folder / f"{name}.tsv" for name in ("micrographs", "steps", "parity", "frc")
-            ],
-        }
-
-    def add_dataset(self, names, tested, rejected=()):
-        """Write shards, the table of micrographs and the manifest."""
-        paths = [make_shard(self.results / "shards", name, size_px=SIDE_PX) for name in names]
-        paths += [
-            make_shard(self.results / "shards", name, rejected="truncated & <odd>")
-            for name in rejected
-        ]
-        records = [(path, read_json(path)) for path in paths]
-        splits = {name: "test" if name in tested else "train" for name in names}
-        table = self.arguments["micrographs"]
-        table.parent.mkdir(parents=True)
-        table.write_text(micrograph_table([record for _, record in records], splits))
-        parts = {}
-        for split in ("train", "test"):
-            mine = [
-                (path, record)
-                for path, record in records
-                if splits.get(record["micrograph"]) == split
-            ]
-            parts[split] = split_part(mine, table.parent)
-        write_json(self.arguments["manifest"], build_manifest(parts))
-        return self
-
-    def add_model(self, noise_floor=0.9):
-        """Write a history of three epochs and its record."""
-        folder = self.results / "model" / "simple_cnn"
-        folder.mkdir(parents=True)
-        rows = [
-            {
-                **dict.fromkeys(COLUMNS, 1.5),
-                "epoch": epoch,
-                "test_loss": 1 + 0.1 / epoch,
-                "noise_floor_train": noise_floor,
-                "noise_floor_test": noise_floor,
-            }
-            for epoch in (1, 2, 3)
-        ]
-        write_history(folder / "history.tsv", rows)
-        settings = {
-            "optimizer": "adam",
-            "learning_rate": 1e-3,
-            "batch_size": 4,
-            "precision": "float32",
-        }
-        about = {"architecture": "simple_cnn", "device": "CPU", "devices": 1, "seconds": 12.0}
-        about |= {"torch": "2", "python": "3", "patch_size_px": SIDE_PX, "settings": settings}
-        write_json(folder / "training.json", {**about, "last_epoch": rows[-1]})
-        self.arguments["histories"] = [folder / "history.tsv"]
-        self.arguments["trainings"] = [folder / "training.json"]
-        return self
-
-    def add_denoised(self, names, judges=("target", "truth")):
-        """Write raw, denoised and, as asked, target and truth of each, and their metrics."""
-        folder = self.results / "denoised"
-        y, x = np.mgrid[:SIDE_PX, :SIDE_PX]
-        truth = (np.sin(x / 3) * np.cos(y / 5)).astype(np.float32)
-        for seed, name in enumerate(names):
-            noise = np.random.default_rng(seed).normal(size=(2, *truth.shape)).astype(np.float32)
-            images = {"raw": truth + noise[0], "denoised": truth + noise[0] / 10}
-            images |= {"target": truth + noise[1], "truth": truth}
-            images = {r: images[r] for r in ("raw", "denoised", *judges)}
-            files = {role: folder / f"{seed}_{role}.mrc" for role in images}
-            for role, image in images.items():
-                write_micrograph(
-                    files[role], [image], *image.shape, pixel_size_angstrom=1.5, label="test"
-                )
-            readers = {role: open_micrograph(path) for role, path in files.items()}
-            record = {
-                "micrograph": name,
-                "files": {role: str(path) for role, path in files.items()},
-                "seconds": {"denoise": 1.0},
-                "device": "cpu",
-                **compare_micrographs(readers),
-            }
-            write_json(folder / f"{seed}.json", record)
-            self.arguments["denoised"] = [*self.arguments["denoised"], folder / f"{seed}.json"]
-        return self
-
-    def add_verdict(self, name, state, **facts):
-        """Write a verdict of two rungs."""
-        row = {"rung": "layer", "name": "noise_conv1", "passed": True, "fault": None, "at": [0]}
-        row |= dict.fromkeys(("max_error", "relative_l2", "oracle_l2"), 1e-7)
-        row |= {"reference_oracle_l2": None, "percent": 3.25, "value": 1.0, "reference": 1.0}
-        failed = {**row, "rung": "loss", "name": "test_loss", "passed": False, "percent": 7e5}
-        path = self.results / "parity" / name / "verdict.json"
-        path.parent.mkdir(parents=True)
-        verdict = {
-            "implementation": name,
-            "precision": "float32",
-            "result": {"device": "abacus", "batches_per_s": 0.25},
-            "verdict": state,
-            "rungs": {"layer": "passed", "loss": state},
-            "lowest_failing_rung": "loss" if state == "failed" else None,
-            "worst_percent": 7e5 if state == "failed" else 3.25,
-            "rows_failed": int(state == "failed"),
-            "repeat_bit_equal": True,
-            "diagnosis": ["the kernels are flipped"] if state == "failed" else [],
-            "rows": [row, failed] if state == "failed" else [row, {**row, "rung": "loss"}],
-            **facts,
-        }
-        write_json(path, verdict)
-        self.arguments["verdicts"] = [*self.arguments["verdicts"], path]
-        return self
-
-    def write(self, **changes):
-        """Write the report; return its page as text, checked to be well-formed and complete."""
-        outputs = self.outputs()
-        report(**{**self.arguments, **changes})
-        for path in (outputs["summary"], *outputs["pictures"], *outputs["tables"]):
-            assert path.stat().st_size > 0, path
-        page = outputs["page"].read_text(encoding="utf-8")
-        checker = PageChecker()
-        checker.feed(page)
-        checker.close()
-        assert checker.faults == []
-        assert checker.open == []
-        return page
-
-    def table(self, name):
-        """Return a table beside the page as dicts."""
-        with open(self.results / "report" / name, newline="") as file:
-            return list(csv.DictReader(file, delimiter="\t"))
-
-
-class PageChecker(HTMLParser):
-    """Finds tags left open, things fetched from elsewhere, ids used twice, images without words."""
-
-    VOID = ("meta", "img", "br", "link", "input", "hr")
-
-    def __init__(self):
-        super().__init__()
-        self.open, self.faults, self.ids, self.links = [], [], set(), set()
-
-    def handle_starttag(self, tag, attributes):
-        values = dict(attributes)
-        if tag not in self.VOID:
-            self.open.append(tag)
-        if tag in ("script", "link", "iframe", "b"):
-            self.faults.append(f"<{tag}>")
-        if not values.get("src", "data:").startswith("data:"):
-            self.faults.append(f"fetches {values['src']}")
-        if tag == "a" and not values["href"].startswith("#"):
-            self.faults.append(f"links to {values['href']}")
-        if tag == "img" and not values.get("alt"):
-            self.faults.append("an image without words")
-        if tag == "svg" and not values.get("aria-label"):
-            self.faults.append("a figure without words")
-        if values.get("id") in self.ids:
-            self.faults.append(f"id {values['id']} twice")
-        self.ids |= {values["id"]} if "id" in values else set()
-
-    def handle_startendtag(self, tag, attributes):
-        self.handle_starttag(tag, attributes)
-        if tag not in self.VOID:
-            self.open.pop()
-
-    def handle_endtag(self, tag):
-        if not self.open or self.open.pop() != tag:
-            self.faults.append(f"</{tag}>")
+from report import main
+from report_run import SCHEMA, Run, add_everything, text_of
 
 
 @pytest.fixture
 def run(tmp_path):
     """An empty run."""
     return Run(tmp_path)
-
-
-def add_everything(run):
-    """Give a run pairs, truth, parity, a rejected micrograph and a hostile name."""
-    names = ["m1", "m2", ODD_NAME]
-    run.add_dataset(names, tested=["m2"], rejected=["broken"]).add_model()
-    return run.add_denoised(names).add_verdict("numpy", "passed")
 
 
 @pytest.fixture
@@ -246,11 +34,6 @@ def finished(tmp_path_factory):
     """A run with everything and its page, for tests that only read."""
     run = add_everything(Run(tmp_path_factory.mktemp("finished")))
     return run, run.write(title="<b>T</b>", examples=2)
-
-
-def text_of(page):
-    """Return the words of a page, without tags."""
-    return " ".join(re.sub(r"<style>.*?</style>|<[^>]+>", " ", page, flags=re.DOTALL).split())
 
 
 def test_the_page_says_what_went_in_and_what_came_out(finished):
