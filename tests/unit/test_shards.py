@@ -1,8 +1,12 @@
+import errno
+import fcntl
 import json
+import os
 
 import numpy as np
 import pytest
 import xxhash
+from clearice import shards
 from clearice.errors import InputError
 from clearice.shards import new_record, read_shard_record, source_entry, write_patches, write_record
 
@@ -72,6 +76,62 @@ def test_patches_are_written_little_endian_and_hashed(tmp_path, dtype):
         "xxh3": xxhash.xxh3_64_hexdigest(content),
     }
     json.dumps(entry)
+
+
+def write_large(folder, size_px=32, n=5):
+    """Write n patches side by side; return the file's entry, and the bytes that it must hold."""
+    image = np.random.default_rng(1).random((size_px, n * size_px), np.float32)
+    xs = [size_px * number for number in range(n)]
+    record = record_of(y=[0] * n, x=xs, n_patches=n, width_px=n * size_px)
+    record["patch_size_px"] = size_px
+    entry = write_patches(folder / "m.input.bin", [image], record)
+    return entry, np.stack([image[:, x : x + size_px] for x in xs]).tobytes()
+
+
+def invalid(*_):
+    raise OSError(errno.EINVAL, "Invalid argument")
+
+
+@pytest.mark.parametrize("size_px", [32, 33])  # 33: a patch is no whole number of blocks
+@pytest.mark.parametrize("refused", [None, "open", "write"])
+def test_direct_writes_and_file_systems_without_them_give_the_same_bytes(
+    tmp_path, monkeypatch, size_px, refused
+):
+    system_open, system_write, opened = os.open, os.write, []
+
+    def watched_open(path, flags, *mode):
+        opened.append(flags & shards._DIRECT)
+        return invalid() if refused == "open" and opened[-1] else system_open(path, flags, *mode)
+
+    def watched_write(descriptor, view):
+        direct = fcntl.fcntl(descriptor, fcntl.F_GETFL) & shards._DIRECT
+        return invalid() if refused == "write" and direct else system_write(descriptor, view)
+
+    monkeypatch.setattr(shards, "DIRECT_BYTES", 1)
+    monkeypatch.setattr(os, "open", watched_open)
+    monkeypatch.setattr(os, "write", watched_write)
+    entry, expected = write_large(tmp_path, size_px)
+    assert any(opened) == (size_px == 32 and shards._DIRECT != 0)
+    assert (tmp_path / "m.input.bin").read_bytes() == expected
+    assert entry["bytes"] == len(expected)
+    assert entry["xxh3"] == xxhash.xxh3_64_hexdigest(expected)
+
+
+def test_small_files_stay_in_the_page_cache(tmp_path, monkeypatch):
+    system_open, opened = os.open, []
+    monkeypatch.setattr(os, "open", lambda *a: opened.append(a[1]) or system_open(*a))
+    write_large(tmp_path)
+    assert [flags & shards._DIRECT for flags in opened] == [0] * len(opened)
+
+
+def test_other_errors_of_writing_are_not_hidden(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shards, "DIRECT_BYTES", 1)
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(OSError, match="No space"):
+        write_large(tmp_path)
 
 
 def test_a_record_without_patches_makes_an_empty_file(tmp_path):

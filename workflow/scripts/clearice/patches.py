@@ -2,6 +2,7 @@
 
 import numpy as np
 
+ALIGNMENT_BYTES = 4096  # of what is handed to `write`: a page, and a block of any disk
 _WRITE_BYTES = 1 << 22  # patches smaller than this are written together
 
 
@@ -30,7 +31,7 @@ class PatchCutter:
 
     Row y lives in row y % size_px of a ring; when the last row of a row of patches has arrived,
     each patch is gathered from the two pieces of the ring and handed to `write` as a contiguous
-    array (k, size, size) that is valid during the call only.
+    array (k, size, size), aligned to ALIGNMENT_BYTES, that is valid during the call only.
     """
 
     def __init__(self, width_px, size_px, origins, dtype, write):
@@ -43,7 +44,7 @@ class PatchCutter:
         patch_bytes = size_px * size_px * self._ring.itemsize
         per_write = max(1, _WRITE_BYTES // patch_bytes)
         longest = max((len(xs) for _, xs in self._rows), default=1)
-        self._batch = np.empty((min(per_write, longest), size_px, size_px), dtype)
+        self._batch = _aligned((min(per_write, longest), size_px, size_px), self._ring.dtype)
 
     def add(self, rows):
         """Take in the next rows, float (b, W), and write the patches that they complete."""
@@ -66,3 +67,11 @@ class PatchCutter:
                 patch[: size - seam] = self._ring[seam:, x : x + size]
                 patch[size - seam :] = self._ring[:seam, x : x + size]
             self._write(self._batch[: len(part)])
+
+
+def _aligned(shape, dtype):
+    """Return an uninitialised array that starts at a multiple of ALIGNMENT_BYTES."""
+    n_bytes = int(np.prod(shape)) * dtype.itemsize
+    raw = np.empty(n_bytes + ALIGNMENT_BYTES, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT_BYTES
+    return raw[start : start + n_bytes].view(dtype).reshape(shape)

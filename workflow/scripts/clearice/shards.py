@@ -3,6 +3,8 @@
 Format: docs/formats.md, section Shard.
 """
 
+import errno
+import fcntl
 import glob
 import os
 from pathlib import Path
@@ -12,7 +14,7 @@ import xxhash
 
 from clearice.errors import InputError
 from clearice.files import atomic_path, read_json, write_json, xxh3_of_file
-from clearice.patches import PatchCutter
+from clearice.patches import ALIGNMENT_BYTES, PatchCutter
 
 FORMAT_VERSION = 1
 # fmt: off
@@ -23,16 +25,31 @@ _KEYS = [
     "half_correlation", "files",
 ]
 # fmt: on
-_WRITEBACK_BYTES = 1 << 25
+DIRECT_BYTES = 1 << 26  # smaller files are better left in the page cache for the next step
+_DIRECT = getattr(os, "O_DIRECT", 0)  # Linux only
 
 
 class PatchFile:
-    """The raw little-endian patches of one file, hashed while they are written, unbuffered."""
+    """The raw little-endian patches of one file, hashed while they are written, unbuffered.
 
-    def __init__(self, path):
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    Large files go past the page cache (O_DIRECT) where the file system can: the kernel then
+    copies nothing, and a cache that is better used by others, and counted against a job's
+    memory on a cluster, stays as it is. Blocks must then be aligned, as PatchCutter's are.
+    """
+
+    def __init__(self, path, n_patches=0, patch_bytes=1):
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        whole_blocks = patch_bytes % ALIGNMENT_BYTES == 0
+        self._direct = _DIRECT if whole_blocks and n_patches * patch_bytes >= DIRECT_BYTES else 0
+        try:
+            self._descriptor = os.open(path, flags | self._direct, 0o666)
+        except OSError as error:
+            if error.errno != errno.EINVAL or not self._direct:
+                raise
+            self._direct = 0  # this file system has no direct writes
+            self._descriptor = os.open(path, flags, 0o666)
         self._digest = xxhash.xxh3_64()
-        self._n_bytes = self._n_sent = 0
+        self._n_bytes = 0
 
     def __enter__(self):
         return self
@@ -44,23 +61,24 @@ class PatchFile:
         """Append a C-contiguous array."""
         view = memoryview(patches).cast("B")
         self._digest.update(view)
+        self._n_bytes += len(view)
         while view:
-            count = os.write(self._descriptor, view)
-            self._n_bytes += count
-            view = view[count:]
-        if self._n_bytes - self._n_sent >= _WRITEBACK_BYTES:
-            self._start_writeback()
+            view = view[self._write_some(view) :]
 
-    def _start_writeback(self):
-        """Have the disk start on what was written, or it would idle until the fsync.
-
-        POSIX_FADV_DONTNEED starts the writing of dirty pages and waits for nothing; pages that
-        are being written stay in the page cache.
-        """
-        if hasattr(os, "posix_fadvise"):
-            count = self._n_bytes - self._n_sent
-            os.posix_fadvise(self._descriptor, self._n_sent, count, os.POSIX_FADV_DONTNEED)
-        self._n_sent = self._n_bytes
+    def _write_some(self, view):
+        try:
+            return os.write(self._descriptor, view)
+        except OSError as error:
+            if error.errno != errno.EINVAL or not self._direct:
+                raise
+        # opened directly but not written so, or a remainder that is no whole block
+        fcntl.fcntl(
+            self._descriptor,
+            fcntl.F_SETFL,
+            fcntl.fcntl(self._descriptor, fcntl.F_GETFL) & ~self._direct,
+        )
+        self._direct = 0
+        return os.write(self._descriptor, view)
 
     def entry(self, path):
         """Return the record's entry of the file, under its final name `path`."""
@@ -77,11 +95,13 @@ def write_patches(path, blocks, record):
     path = Path(path)
     for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
         leftover.unlink(missing_ok=True)
-    with atomic_path(path) as temporary, PatchFile(temporary) as file:
-        if record["n_patches"]:
+    n_patches, size_px = record["n_patches"], record["patch_size_px"]
+    stored = storage_dtype(record["dtype"])
+    patch_bytes = size_px * size_px * stored.itemsize
+    with atomic_path(path) as temporary, PatchFile(temporary, n_patches, patch_bytes) as file:
+        if n_patches:
             origins = np.stack([record["y"], record["x"]], axis=1)
-            shape = record["width_px"], record["patch_size_px"]
-            cutter = PatchCutter(*shape, origins, storage_dtype(record["dtype"]), file.write)
+            cutter = PatchCutter(record["width_px"], size_px, origins, stored, file.write)
             for rows in blocks:
                 cutter.add(rows)
     return file.entry(path)
