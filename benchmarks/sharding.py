@@ -52,14 +52,32 @@ def run_child(command):
     return seconds, usage.ru_maxrss * unit / 2**20
 
 
-def settle():
-    """Let both sides of a comparison start alike: nothing to write back, no pages just freed.
+def settle(patience_s=300):
+    """Let both sides of a comparison start alike: an idle machine, nothing to write back.
 
-    A virtual machine hands freed pages back to its host within two seconds, and writing into
-    pages that must be fetched again is several times slower than into those freed a moment ago.
+    Pages that were freed a moment ago are several times cheaper to write into than those that a
+    virtual machine has handed back to its host, which takes two seconds: hence the pause.
     """
     os.sync()
-    time.sleep(3)
+    deadline = time.monotonic() + patience_s
+    while busy_fraction(3) > 0.1 and time.monotonic() < deadline:
+        pass
+
+
+def busy_fraction(seconds):
+    """Return the fraction of all cores' time that was used in the next so many seconds."""
+
+    def idle_and_all():
+        ticks = [int(field) for field in Path("/proc/stat").read_text().split()[1:9]]
+        return ticks[3] + ticks[4], sum(ticks)
+
+    if not Path("/proc/stat").exists():
+        time.sleep(seconds)
+        return 0.0
+    idle, total = idle_and_all()
+    time.sleep(seconds)
+    idle_then, total_then = idle_and_all()
+    return 1 - (idle_then - idle) / max(1, total_then - total)
 
 
 def plain_writes(folder, sizes):
