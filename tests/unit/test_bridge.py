@@ -1,5 +1,7 @@
 """The bridge: keywords in, one line out."""
 
+import errno
+import os
 from types import SimpleNamespace
 
 import pytest
@@ -38,6 +40,21 @@ def test_a_user_mistake_is_one_line_in_the_log_and_on_the_terminal(tmp_path, cap
     line = "a.mrc: truncated: expected 10 bytes, found 3 bytes"
     assert (tmp_path / "job.log").read_text() == f"working\nerror: {line}\n"
     assert capfd.readouterr().err == f"cut: {line}\n"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_one_line_too(tmp_path, capfd, number):
+    def write(**_):
+        raise OSError(number, os.strerror(number))
+
+    line = f"{os.strerror(number)}; make room and run again"
+    with pytest.raises(SystemExit) as caught:
+        run_job(write, job(tmp_path))
+    assert caught.value.code == 1
+    assert capfd.readouterr().err == f"cut: {line}\n"
+    with pytest.raises(SystemExit) as caught:
+        run_command(write)
+    assert caught.value.code == f"error: {line}"
 
 
 def test_our_own_mistake_keeps_its_traceback(tmp_path):

@@ -5,6 +5,7 @@ A script ends in `run_job(function, snakemake)` when Snakemake runs it and in
 """
 
 import contextlib
+import errno
 import signal
 import sys
 import traceback
@@ -37,8 +38,8 @@ def _plain(value):
 def run_job(function, snakemake):
     """Call `function` with the job's keywords; its output and errors go to the job's log.
 
-    An InputError ends the job with its one line in the log and on standard error and exit
-    status 1; any other exception keeps its traceback, because it is our mistake. SIGTERM
+    An InputError and a full disk end the job with one line in the log and on standard error and
+    exit status 1; any other exception keeps its traceback, because it is our mistake. SIGTERM
     (Slurm, Ctrl-C in Snakemake) unwinds the function as KeyboardInterrupt does.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -49,21 +50,35 @@ def run_job(function, snakemake):
             stack.enter_context(contextlib.redirect_stderr(log))
         try:
             function(**job_arguments(snakemake))
-        except InputError as error:
-            print(f"error: {error}", file=sys.stderr)
-            print(f"{snakemake.rule}: {error}", file=sys.__stderr__)
+        except Exception as error:
+            line = users_line(error)
+            if line is None:
+                traceback.print_exc()
+                raise
+            print(f"error: {line}", file=sys.stderr)
+            print(f"{snakemake.rule}: {line}", file=sys.__stderr__)
             sys.exit(1)
-        except Exception:
-            traceback.print_exc()
-            raise
 
 
 def run_command(main):
-    """Call the command line `main`; an InputError becomes one line and exit status 1."""
+    """Call the command line `main`; what the user can mend becomes one line and exit status 1."""
     try:
         status = main()
-    except InputError as error:
-        sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        line = users_line(error)
+        if line is None:
+            raise
+        sys.exit(f"error: {line}")
     sys.exit(status)
+
+
+def users_line(error):
+    """Return the line for an error that the user can mend, None for a mistake of ours."""
+    if isinstance(error, InputError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror}; make room and run again"
+    return None
