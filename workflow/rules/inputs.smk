@@ -71,10 +71,24 @@ def implementation(key):
 
 
 def implementation_program(wildcards):
-    """Return the files that its command names, so that an edit of one runs it again."""
+    """Return the files of its command, so that an edit of one runs it again.
+
+    They are the files that it names and, for Python, the modules beside those that they import.
+    """
     words = shlex.split(implementation("command")(wildcards))
-    words = [word.replace("{repository}", str(workflow.basedir)) for word in words]
-    return [os.path.relpath(word) for word in words if os.path.isfile(word)]
+    words = [Path(word.replace("{repository}", str(workflow.basedir))) for word in words]
+    files = [word for word in words if word.is_file()]
+    for file in files:  # grows meanwhile
+        files += [path for path in imported_neighbours(file) if path not in files]
+    return [os.path.relpath(file) for file in files]
+
+
+def imported_neighbours(file):
+    """Return the Python modules beside `file` that it imports at its beginning."""
+    lines = file.read_text(encoding="utf-8").splitlines() if file.suffix == ".py" else []
+    words = [line.split() for line in lines if line.startswith(("import ", "from "))]
+    neighbours = [file.with_name(f"{name}.py") for _, name, *_ in words]
+    return [path for path in neighbours if path.is_file()]
 
 
 def denoised_files(suffix):
