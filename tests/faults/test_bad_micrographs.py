@@ -16,6 +16,7 @@ from clearice.shards import read_shard_record
 from conftest import REPOSITORY, planned_jobs, run_snakemake, write_config
 from mrc_files import header_bytes, noise_image, write_mrc
 from shard_micrograph import shard_micrograph
+from small_disk import small_disk
 
 GOOD = noise_image(70, 90)
 
@@ -184,23 +185,19 @@ def test_no_huge_allocation_for_a_huge_header(tmp_path, monkeypatch):
     assert 0 < max(largest) < 1 << 24
 
 
-def test_a_full_disk_leaves_no_shard_that_looks_whole(tmp_path, monkeypatch):
-    paths = (
-        write_mrc(tmp_path / "a.mrc", GOOD),
-        write_mrc(tmp_path / "b.mrc", noise_image(70, 90, 2)),
-    )
-    assert job(tmp_path, *paths)["status"] == "ok"
-    monkeypatch.setattr("clearice.shards.os.write", full_disk)
-    with pytest.raises(OSError, match="No space left"):
-        job(tmp_path, *paths, on_error="skip")
-    assert not (tmp_path / "m.json").exists()
-    assert not list(tmp_path.glob(".*.part"))
-    monkeypatch.undo()
-    assert job(tmp_path, *paths)["status"] == "ok"
-
-
-def full_disk(descriptor, view):
-    raise OSError(28, "No space left on device")
+def test_a_full_disk_leaves_no_shard_that_looks_whole(tmp_path):
+    halves = [write_mrc(tmp_path / f"{n}.mrc", noise_image(512, 512, n)) for n in range(2)]
+    script = [sys.executable, REPOSITORY / "workflow" / "scripts" / "shard_micrograph.py"]
+    with small_disk(tmp_path / "disk", 4) as disk:  # one side has 3.5 MiB of patches
+        command = [*script, *halves[:1], "--target-half", *halves[1:], "--output", disk / "m"]
+        command += ["--patch-size-px", "64", "--stride-px", "32", "--on-error", "skip"]
+        process = subprocess.run(command, capture_output=True, text=True)
+        assert process.stderr == "error: No space left on device; make room and run again\n"
+        assert process.returncode == 1
+        assert list(disk.glob("*.json")) == list(disk.glob(".*.part")) == []
+        subprocess.run(["mount", "-o", "remount,size=16m", disk], check=True)
+        assert subprocess.run(command).returncode == 0
+        assert read_shard_record(disk / "m.json")["n_patches"] == 225
 
 
 def test_a_killed_job_leaves_no_shard_and_the_next_one_tidies_up(tmp_path):

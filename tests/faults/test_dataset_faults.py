@@ -1,11 +1,9 @@
 """Killed, out of room, or given an edited shard: the next run ends as an undisturbed one."""
 
-import contextlib
 import multiprocessing
 import os
 import random
 import shutil
-import subprocess
 import time
 
 import pytest
@@ -17,6 +15,7 @@ from clearice.manifest import SIDES
 from concatenate_shards import concatenate_shards
 from conftest import run_snakemake, write_config
 from shard_files import make_shard
+from small_disk import small_disk
 
 FORK = multiprocessing.get_context("fork")  # imports once, not once a trial
 
@@ -155,23 +154,6 @@ def test_a_crash_at_every_step(tmp_path, monkeypatch, history):
             break
     assert status == 0
     assert k > 30, "the steps are not those of a whole run"
-
-
-@contextlib.contextmanager
-def small_disk(folder, mib):
-    """Mount a file system of that size; skip where that is not allowed."""
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", f"size={mib}m", "tmpfs", str(folder)]
-    try:
-        mounted = subprocess.run(command, capture_output=True, text=True)
-    except FileNotFoundError:
-        pytest.skip("needs the command mount")
-    if mounted.returncode:
-        pytest.skip(f"needs root to mount a small tmpfs: {mounted.stderr.strip()}")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
 
 
 def test_a_disk_too_small_is_one_line_before_anything_is_written(tmp_path):

@@ -8,13 +8,13 @@ import sys
 import time
 
 import pytest
-from clearice import ranges
 from clearice.connection import Patience
 from clearice.download import fetch_file
 from clearice.errors import InputError
 from clearice.ranges import missing_ranges
 from conftest import REPOSITORY
 from faults.archive_server import FILE, PAGE, micrograph_bytes, running_archive
+from small_disk import small_disk
 
 HURRY = Patience(stall_s=0.3, attempts=4, first_pause_s=0.01, longest_pause_s=0.02)
 RANGE_BYTES = 1 << 15
@@ -33,14 +33,14 @@ def archive(content, monkeypatch):
         yield archive
 
 
-def fetch(archive, path, connections=3):
-    fetch_file(archive.url + FILE, path, connections, HURRY, RANGE_BYTES)
+def fetch(archive, path, connections=3, **options):
+    fetch_file(archive.url + FILE, path, connections, HURRY, RANGE_BYTES, **options)
 
 
-def refused(archive, path, connections=3):
+def refused(archive, path, connections=3, **options):
     """Return the one line of a download that must fail and leave no micrograph."""
     with pytest.raises(InputError) as caught:
-        fetch(archive, path, connections)
+        fetch(archive, path, connections, **options)
     assert not path.exists()
     line = str(caught.value)
     assert "\n" not in line
@@ -138,6 +138,23 @@ def test_a_file_that_is_damaged_in_the_archive_is_refused_at_its_header(
     }[change]
     words = {"truncated": "truncated", "longer": "longer", "empty": "", "garbage": "not an MRC"}
     assert words[change] in refused(archive, tmp_path / "a.mrc")
+    assert archive.ranges() == []
+
+
+@pytest.mark.parametrize("change", ["truncated", "longer"])
+def test_a_damaged_file_can_be_fetched_as_it_is_to_be_rejected(archive, content, tmp_path, change):
+    damaged = {"truncated": content[:-4], "longer": content + b"\0"}[change]
+    archive.files[FILE] = damaged
+    for _ in range(2):  # the second time it is here already
+        fetch(archive, tmp_path / "a.mrc", keep_damaged=True)
+        assert (tmp_path / "a.mrc").read_bytes() == damaged
+    assert len(archive.ranges()) == len(missing_ranges([], len(damaged), RANGE_BYTES))
+
+
+@pytest.mark.parametrize("bad", [b"", PAGE, b"\x7f" * 5000])
+def test_what_is_no_micrograph_is_not_fetched_to_be_rejected(archive, tmp_path, bad):
+    archive.files[FILE] = bad
+    refused(archive, tmp_path / "a.mrc", keep_damaged=True)
     assert archive.ranges() == []
 
 
@@ -264,12 +281,12 @@ def test_a_list_of_ranges_that_makes_no_sense_is_not_believed(archive, content, 
     assert (tmp_path / "a.mrc").read_bytes() == content
 
 
-def test_a_full_disk_is_one_line(archive, tmp_path, monkeypatch):
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(ranges.os, "pwrite", full)
-    assert "a.mrc: cannot be written: No space left" in refused(archive, tmp_path / "a.mrc")
+def test_a_full_disk_is_one_line(archive, content, tmp_path):
+    with small_disk(tmp_path / "disk", 0.25) as disk:
+        assert "a.mrc: cannot be written: No space left" in refused(archive, disk / "a.mrc")
+        subprocess.run(["mount", "-o", "remount,size=2m", disk], check=True)
+        fetch(archive, disk / "a.mrc")
+        assert (disk / "a.mrc").read_bytes() == content
 
 
 def test_a_file_that_is_here_already_is_not_fetched_again(archive, content, tmp_path):

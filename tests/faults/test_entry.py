@@ -4,6 +4,7 @@ import pytest
 from clearice.connection import Patience
 from clearice.download import file_url, list_entry
 from clearice.errors import InputError
+from clearice.shards import read_shard_record
 from conftest import planned_jobs, run_snakemake, write_config
 from faults.archive_server import FILE, micrograph_bytes, running_archive
 
@@ -115,6 +116,18 @@ def test_the_rule_downloads_and_another_mirror_downloads_nothing_again(
     run_snakemake(tmp_path, "--cores", "2", "--forcerun", "fetch_micrograph", "--", micrograph)
     assert len(archive.requests) == asked_before + 1  # the header: the file is kept
     assert (tmp_path / micrograph).read_bytes() == content
+
+
+def test_a_file_that_is_truncated_in_the_archive_is_a_rejected_shard(
+    archive, empiar_config, tmp_path
+):
+    archive.files[FILE] = micrograph_bytes(tmp_path)[:-4]
+    empiar_config["patches"] |= {"size_px": 64, "stride_px": 32}
+    write_config(tmp_path, empiar_config)
+    run_snakemake(tmp_path, "--cores", "2", "results/shards/a.json")
+    record = read_shard_record(tmp_path / "results" / "shards" / "a.json")
+    assert record["status"] == "rejected"
+    assert "truncated: expected 337024 bytes" in record["reason"]
 
 
 def test_offline_stops_before_any_job_with_one_line(archive, empiar_config, tmp_path):

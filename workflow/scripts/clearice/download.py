@@ -110,26 +110,32 @@ def _listing(url, patience):
     return sorted(names)
 
 
-def fetch_file(url, path, connections, patience=_PATIENCE, range_bytes=_RANGE_BYTES):
+def fetch_file(
+    url, path, connections, patience=_PATIENCE, range_bytes=_RANGE_BYTES, keep_damaged=False
+):
     """Download the MRC file at `url` to `path`, over up to `connections` connections.
 
     Goes on where an earlier call stopped; a `path` that is the server's file already is kept and
     its time set to now. A server without ranges gets one connection and starts from the
-    beginning each time. `path` appears only when it is whole. Raises InputError.
+    beginning each time. `path` appears only when it is whole. A file whose header asks for
+    another length than the server has is refused, or with `keep_damaged` fetched as it is, for
+    the next step to reject. Raises InputError.
     """
     path = Path(path)
     try:
-        _fetch(url, path, connections, patience, range_bytes)
+        _fetch(url, path, connections, patience, range_bytes, keep_damaged)
     except OSError as error:  # of the disk: those of the network became faults
         what = f"cannot be written: {error.strerror or error}"
         raise InputError(what, file=error.filename or path) from None
 
 
-def _fetch(url, path, connections, patience, range_bytes):
+def _fetch(url, path, connections, patience, range_bytes, keep_damaged):
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
     advice = "check the network and run again; finished ranges are kept"
-    head, total_bytes = persist(lambda: _probe(url, patience), url, patience, advice=advice)
+    head, total_bytes = persist(
+        lambda: _probe(url, patience, keep_damaged), url, patience, advice=advice
+    )
     if total_bytes is not None and _is_there(path, head, total_bytes):
         print(f"{url}: already here", flush=True)
         os.utime(path)
@@ -141,7 +147,8 @@ def _fetch(url, path, connections, patience, range_bytes):
         download = RangedDownload(url, part, head, total_bytes, patience, advice)
         download.run(connections, range_bytes)
     with open(part, "rb+") as file:
-        parse_header(file.read(HEADER_BYTES), url, os.fstat(file.fileno()).st_size)
+        if total_bytes is None or not keep_damaged:
+            parse_header(file.read(HEADER_BYTES), url, os.fstat(file.fileno()).st_size)
         os.fsync(file.fileno())
     os.replace(part, path)
     progress_file(part).unlink(missing_ok=True)
@@ -159,7 +166,7 @@ def _is_there(path, head, total_bytes):
         return file.read(len(head)) == head
 
 
-def _probe(url, patience):
+def _probe(url, patience, keep_damaged):
     """Return the MRC header and the length of the file, None where the server has no ranges.
 
     A page in place of a file, and a file that its own header calls truncated, end here, before
@@ -176,7 +183,13 @@ def _probe(url, patience):
                 raise Fault(f"sent bytes {first} to {stop} when asked for 0 to {HEADER_BYTES}")
             count = stop
         head = b"".join(blocks(response, count, patience))
-    parse_header(head, url, total_bytes)
+    try:
+        parse_header(head, url, total_bytes)
+    except InputError as damaged:
+        if not keep_damaged or total_bytes is None:
+            raise
+        parse_header(head, url, None)  # a page, a stack or garbage is not worth its bytes
+        print(f"{damaged}; fetched as it is, to be rejected", flush=True)
     return head, total_bytes
 
 
