@@ -8,10 +8,15 @@ done. It needs 7 GB of disk.
 Peak memory is the child's ru_maxrss. Seconds are the child's wall time, interpreter start
 included; the ratio is to plain writes (4 MiB at a time, fsync) of as many bytes to the same
 folder, done in turns with the shards. Medians. Exit status 1 if a bound is broken.
+
+Two more ways to write as many bytes stand beside it, without a bound: into the page cache alone,
+which promises nothing after a power cut, and past the page cache (O_DIRECT, fsync), as shards are
+written: what is above that is the price of reading, cutting, normalising and hashing.
 """
 
 import argparse
 import json
+import mmap
 import os
 import platform
 import statistics
@@ -24,6 +29,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent
 SCRIPTS = REPOSITORY / "workflow" / "scripts"
 BOUNDS = {"peak_rss_mib": 128, "growth": 0.05, "ratio": 1.25}
+WAYS = ("plain", "page_cache", "direct")
 TARGETS = ("halves", "synthetic_noise", "lowpass")
 PATCH_PX, STRIDE_PX = 1024, 512
 # This process stays small: a child's ru_maxrss starts from that of the process that made it.
@@ -80,20 +86,27 @@ def busy_fraction(seconds):
     return 1 - (idle_then - idle) / max(1, total_then - total)
 
 
-def plain_writes(folder, sizes):
-    """Write files of those sizes as fast as plain writes go, fsync each; return the seconds."""
-    block = os.urandom(1 << 22)
+def write_bytes(folder, sizes, way):
+    """Write files of those sizes, 4 MiB at a time; return the seconds.
+
+    `way` is `plain` (page cache, fsync), `page_cache` (no fsync) or `direct` (O_DIRECT, fsync).
+    """
+    block = mmap.mmap(-1, 1 << 22)  # page-aligned, as O_DIRECT wants it
+    block.write(os.urandom(1 << 22))
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    flags |= getattr(os, "O_DIRECT", 0) if way == "direct" else 0
     settle()
     start = time.perf_counter()
     for number, size in enumerate(sizes):
-        descriptor = os.open(folder / f"plain{number}", os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        descriptor = os.open(folder / f"written{number}", flags)
         while size > 0:
-            size -= os.write(descriptor, block[:size])
-        os.fsync(descriptor)
+            size -= os.write(descriptor, memoryview(block)[:size])
+        if way != "page_cache":
+            os.fsync(descriptor)
         os.close(descriptor)
     seconds = time.perf_counter() - start
     for number in range(len(sizes)):
-        (folder / f"plain{number}").unlink()
+        (folder / f"written{number}").unlink()
     return seconds
 
 
@@ -115,24 +128,23 @@ def shard_once(folder, halves, target):
 
 
 def measure(folder, halves, target, repeats):
-    """Return the medians over `repeats` turns of a shard and as many plain writes."""
-    shard_seconds, plain_seconds, peaks = [], [], []
+    """Return the medians over `repeats` turns of a shard and as many bytes written each way."""
+    seconds, peaks = {way: [] for way in ("shard", *WAYS)}, []
     _, _, sizes = shard_once(folder, halves, target)  # the page cache is warm from here on
     for _ in range(repeats):
-        plain_seconds.append(plain_writes(folder, sizes))
-        seconds, peak_rss_mib, _ = shard_once(folder, halves, target)
-        shard_seconds.append(seconds)
+        for way in WAYS:
+            seconds[way].append(write_bytes(folder, sizes, way))
+        taken, peak_rss_mib, _ = shard_once(folder, halves, target)
+        seconds["shard"].append(taken)
         peaks.append(peak_rss_mib)
-    medians = [statistics.median(seconds) for seconds in (shard_seconds, plain_seconds)]
+    medians = {way: statistics.median(all_of_it) for way, all_of_it in seconds.items()}
     return {
         "target": target,
         "bytes_written": sum(sizes),
         "peak_rss_mib": round(max(peaks), 1),
-        "seconds": round(medians[0], 2),
-        "plain_write_seconds": round(medians[1], 2),
-        "ratio": round(medians[0] / medians[1], 2),
-        "all_seconds": [round(seconds, 2) for seconds in shard_seconds],
-        "all_plain_write_seconds": [round(seconds, 2) for seconds in plain_seconds],
+        "seconds": {way: round(median, 2) for way, median in medians.items()},
+        "ratio": round(medians["shard"] / medians["plain"], 2),
+        "all_seconds": {way: [round(s, 2) for s in seconds[way]] for way in seconds},
     }
 
 
@@ -172,6 +184,35 @@ def machine():
     }
 
 
+def markdown(result):
+    """Return the page of the figures."""
+    about, rows = result["machine"], result["rows"]
+    lines = [
+        "# Sharding: memory and speed",
+        "",
+        f"{about['cpu']}, {about['cores']} cores, {about['memory_gib']} GiB, {about['system']}, "
+        f"Python {about['python']}. Patches of {result['patch_size_px']} px at "
+        f"{result['stride_px']} px, float32, input and target. Medians of "
+        f"{len(rows[0]['all_seconds']['shard'])}. The ratio is to plain writes of as many bytes "
+        f"with fsync; bounds: {BOUNDS['peak_rss_mib']} MiB, {BOUNDS['ratio']} times.",
+        "",
+        "| target | height x width (px) | peak RSS (MiB) | shard (s) | plain writes (s) | ratio "
+        "| page cache alone (s) | direct (s) |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        taken = row["seconds"]
+        lines.append(
+            f"| {row['target']} | {row['height_px']} x {row['width_px']} | {row['peak_rss_mib']} "
+            f"| {taken['shard']} | {taken['plain']} | {row['ratio']} "
+            f"| {taken['page_cache']} | {taken['direct']} |"
+        )
+    peaks = result["run_peak_rss_mib"]
+    if peaks:
+        lines += ["", f"{len(peaks)} micrographs: {min(peaks)} to {max(peaks)} MiB each."]
+    return "\n".join(lines) + "\n"
+
+
 def broken_bounds(rows, run_peaks):
     """Return a line for each bound that a row, or the run over many micrographs, breaks."""
     broken = []
@@ -201,7 +242,7 @@ def main():
     )
     arguments = parser.parse_args()
     result, rows = {"machine": machine(), "bounds": BOUNDS}, []
-    print("target           height  peak MiB  seconds  plain  ratio")
+    print("target           height  peak MiB  seconds  plain  ratio  page cache  direct")
     with tempfile.TemporaryDirectory(dir=arguments.directory) as name:
         folder = Path(name)
         for height_px in (arguments.height_px, 2 * arguments.height_px):
@@ -210,9 +251,11 @@ def main():
                 row = measure(folder, halves, target, arguments.repeats)
                 row |= {"height_px": height_px, "width_px": arguments.width_px}
                 rows.append(row)
+                seconds = row["seconds"]
                 print(
-                    f"{target:16} {height_px:6} {row['peak_rss_mib']:9} {row['seconds']:8} "
-                    f"{row['plain_write_seconds']:6} {row['ratio']:6}",
+                    f"{target:16} {height_px:6} {row['peak_rss_mib']:9} "
+                    f"{seconds['shard']:8} {seconds['plain']:6} {row['ratio']:6} "
+                    f"{seconds['page_cache']:11} {seconds['direct']:7}",
                     flush=True,
                 )
         shape = arguments.height_px, arguments.width_px
@@ -224,6 +267,7 @@ def main():
     result["run_peak_rss_mib"] = peaks
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     arguments.output.write_text(json.dumps(result, indent=1) + "\n")
+    arguments.output.with_suffix(".md").write_text(markdown(result))
     broken = broken_bounds(rows, peaks)
     for line in broken:
         print(f"bound broken: {line}")
