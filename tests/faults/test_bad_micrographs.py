@@ -262,6 +262,11 @@ def test_a_workflow_skips_a_bad_micrograph_or_stops_at_it(tmp_path, tiny_config)
     assert planned_jobs(tmp_path, *records) == {}
     tiny_config["micrographs"]["on_error"] = "stop"
     write_config(tmp_path, tiny_config)
+    assert planned_jobs(tmp_path, *records) == {}  # it changes no shard, but stops the dataset
+    process = run_snakemake(tmp_path, "--cores", "2", "dataset", check=False)
+    assert process.returncode != 0
+    assert "list_micrographs: 1 of 3 micrographs are rejected" in process.stdout
+    (tmp_path / records[0]).unlink()
     process = run_snakemake(tmp_path, "--cores", "2", records[0], check=False)
     assert process.returncode != 0
     assert "shard_micrograph: data/bad_ODD.mrc: an HTML or XML page" in process.stdout

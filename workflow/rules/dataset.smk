@@ -27,6 +27,7 @@ checkpoint list_micrographs:
     params:
         test_fraction=config["split"]["test_fraction"],
         seed=config["split"]["seed"],
+        on_error=config["micrographs"]["on_error"],
         max_rejected_fraction=config["micrographs"]["max_rejected_fraction"],
     script:
         "../scripts/list_micrographs.py"

@@ -37,6 +37,5 @@ rule shard_micrograph:
         micrograph=lambda wildcards: wildcards.micrograph,
         patches=config["patches"],
         dtype=config["dataset"]["dtype"],
-        on_error=config["micrographs"]["on_error"],
     script:
         "../scripts/shard_micrograph.py"

@@ -3,11 +3,23 @@
 from clearice.bridge import run_job
 from clearice.files import write_text
 from clearice.shards import read_shard_record
-from clearice.splits import check_rejected, micrograph_table, read_test_micrographs, split_of
+from clearice.splits import (
+    allowed_fraction,
+    check_rejected,
+    micrograph_table,
+    read_test_micrographs,
+    split_of,
+)
 
 
 def list_micrographs(
-    records, table, test_fraction, seed, max_rejected_fraction, test_micrographs=None
+    records,
+    table,
+    test_fraction,
+    seed,
+    max_rejected_fraction,
+    on_error="skip",
+    test_micrographs=None,
 ):
     """Write the table (micrographs.tsv) of the shards whose records are at `records`.
 
@@ -16,7 +28,7 @@ def list_micrographs(
     """
     records = sorted(map(read_shard_record, records), key=lambda record: record["micrograph"])
     known = {record["micrograph"] for record in records}
-    check_rejected(records, max_rejected_fraction)
+    check_rejected(records, allowed_fraction(on_error, max_rejected_fraction))
     named = read_test_micrographs(test_micrographs, known) if test_micrographs else None
     accepted = [record["micrograph"] for record in records if record["status"] == "ok"]
     splits = split_of(accepted, test_fraction, seed, named)

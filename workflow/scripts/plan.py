@@ -22,7 +22,7 @@ from clearice.planning import (
     gib,
     plan_micrographs,
 )
-from clearice.splits import read_test_micrographs, split_of
+from clearice.splits import allowed_fraction, read_test_micrographs, split_of
 
 SCHEMA = Path(__file__).resolve().parents[1] / "schemas" / "config.schema.yaml"
 WIDTH = 80
@@ -69,7 +69,7 @@ def print_micrographs(planned, faults, section):
     unknown = sum(m.n_patches is None for m in planned)
     if unknown:
         print_wrapped("  unknown", f"{unknown:,} still to be downloaded: their size is not known")
-    allowed = section["max_rejected_fraction"] if section["on_error"] == "skip" else 0
+    allowed = allowed_fraction(section["on_error"], section["max_rejected_fraction"])
     if not len(rejected) <= allowed * len(planned):
         faults.append(
             InputError(

@@ -6,6 +6,7 @@ Memory holds one row of patches of input and of target, whatever the micrograph'
 
 import argparse
 import contextlib
+import functools
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -220,6 +221,8 @@ def main():
 
 
 if "snakemake" in globals():
-    run_job(shard_micrograph, snakemake)
+    # Not a param: to stop or skip changes no shard that is there.
+    on_error = snakemake.config["micrographs"]["on_error"]
+    run_job(functools.partial(shard_micrograph, on_error=on_error), snakemake)
 elif __name__ == "__main__":
     run_command(main)

@@ -73,20 +73,25 @@ def read_test_micrographs(path, known):
     return names
 
 
-def check_rejected(records, max_rejected_fraction):
-    """Print every rejected micrograph, and raise InputError when they are too many."""
+def allowed_fraction(on_error, max_rejected_fraction):
+    """Return the fraction of micrographs that may be rejected, by those keys of config.yaml."""
+    return max_rejected_fraction if on_error == "skip" else 0
+
+
+def check_rejected(records, allowed):
+    """Print every rejected micrograph, and raise InputError if they are more than that fraction."""
     rejected = [record for record in records if record["status"] != "ok"]
     for record in rejected:
         print(f"rejected {record['micrograph']}: {record['reason']}")
-    if not len(rejected) <= max_rejected_fraction * len(records):
+    if not len(rejected) <= allowed * len(records):
         listed = [f"{record['micrograph']} ({record['reason']})" for record in rejected[:_LISTED]]
         if len(rejected) > _LISTED:
             listed.append(f"and {len(rejected) - _LISTED} more")
         raise InputError(
-            f"{len(rejected)} of {len(records)} micrographs are rejected, more than "
-            f"micrographs.max_rejected_fraction {max_rejected_fraction:g} allows: "
-            + ", ".join(listed),
-            advice="mend or remove them, or raise that fraction",
+            f"{len(rejected)} of {len(records)} micrographs are rejected",
+            expected=f"at most {allowed:.0%} (micrographs.on_error, max_rejected_fraction)",
+            found=", ".join(listed),
+            advice="mend or remove them, or change those keys",
         )
 
 
