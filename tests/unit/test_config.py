@@ -2,7 +2,7 @@
 
 import pytest
 import yaml
-from clearice.config import complete_config
+from clearice.config import complete_config, yaml_scalar
 from clearice.errors import InputError
 from conftest import REPOSITORY
 
@@ -47,6 +47,13 @@ def test_every_key_is_described_and_has_a_default_or_is_a_section():
         assert "default" in subschema or subschema.get("type") == "object" or inside_optional, key
 
 
+@pytest.mark.parametrize("value", [1e-5, 5e-5, 3, 0.001, True, None, "auto", "1e-5", "a: b" * 40])
+def test_a_scalar_comes_back_from_its_yaml(value):
+    text = yaml_scalar(value)
+    assert "\n" not in text
+    assert yaml.safe_load(text) == value
+
+
 @pytest.mark.parametrize(
     ("config", "words"),
     [
@@ -61,6 +68,23 @@ def test_every_key_is_described_and_has_a_default_or_is_a_section():
         (
             {"model": {"simple_cnn": {"learning_rate": "1e-3"}}},
             ["learning_rate", "found '1e-3'", "write 0.001, without quotes"],
+        ),
+        (
+            {"model": {"simple_cnn": {"learning_rate": "1e-5"}}},
+            ["learning_rate", "write 1.0e-05, without quotes"],
+        ),
+        ({"simulation": {"count": 4.0}}, ["simulation.count", "integer >= ", "found 4.0"]),
+        (
+            {"model": {"simple_cnn": {"learning_rate": float("nan")}}},
+            ["learning_rate", "number > 0", "found nan"],
+        ),
+        (
+            {"model": {"simple_cnn": {"learning_rate": float("inf")}}},
+            ["learning_rate", "number > 0", "found inf"],
+        ),
+        (
+            {"parity": {"implementations": {"a": {"command": "x 'y"}}}},
+            ["parity.implementations.a.command", '"x \'y"', "no closing quotation"],
         ),
         ({"micrographs": {"halves": {"input": "_a"}}}, ["micrographs.halves.target is missing"]),
         ({"simulation": {"defocus_um": [1]}}, ["simulation.defocus_um", "2 values"]),

@@ -14,7 +14,7 @@ import clearice
 import torch
 import yaml
 from clearice.bridge import run_command, run_job
-from clearice.config import complete_config
+from clearice.config import complete_config, yaml_scalar
 from clearice.distributed import Processes, launch, launched
 from clearice.errors import InputError
 from clearice.files import write_json
@@ -41,7 +41,7 @@ def train_denoiser(
     is continued from if it fits; `checkpoint` names another file instead, which must fit.
     """
     if settings["devices"] > 1 and not launched():
-        options = [f"--set={key}={json.dumps(value)}" for key, value in settings.items()]
+        options = [f"--set={key}={yaml_scalar(value)}" for key, value in settings.items()]
         options += ["--architecture", architecture]
         options += ["--checkpoint", checkpoint] if checkpoint else []
         script = str(SCRIPTS / "train_denoiser.py")

@@ -2,6 +2,8 @@
 
 import copy
 import difflib
+import math
+import shlex
 
 import jsonschema
 import yaml
@@ -9,22 +11,60 @@ import yaml
 from clearice.errors import InputError
 
 
+def _is_integer(_, value):
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(_, value):
+    return _is_integer(_, value) or (isinstance(value, float) and math.isfinite(value))
+
+
+# JSON Schema takes 4.0 for an integer, which range() does not, and .nan for a number.
+_Validator = jsonschema.validators.extend(
+    jsonschema.Draft202012Validator,
+    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine_many(
+        {"integer": _is_integer, "number": _is_number}
+    ),
+)
+
+
 def complete_config(config, schema_path):
     """Return `config` with every default of the schema filled in, or raise InputError.
 
     The error names the key, what was expected and what was found, and for an unknown key the
-    nearest known one. Only the first mistake (in the order of the file) is reported.
+    nearest known one. Only the first mistake (in the order of the keys) is reported.
     """
     with open(schema_path, encoding="utf-8") as file:
         schema = yaml.safe_load(file)
-    validator = jsonschema.Draft202012Validator(schema)
-    for error in sorted(validator.iter_errors(config), key=lambda e: list(map(str, e.path))):
+    errors = _Validator(schema).iter_errors(config)
+    for error in sorted(errors, key=lambda e: list(map(str, e.path))):
         raise _one_line(error)
-    return _with_defaults(config, schema)
+    completed = _with_defaults(config, schema)
+    _check_commands(completed["parity"]["implementations"])
+    return completed
+
+
+def yaml_scalar(value):
+    """Return a number, text, bool or None as YAML reads it back."""
+    return yaml.safe_dump(value, width=math.inf).removesuffix("...\n").strip()
+
+
+def _check_commands(implementations):
+    for name, implementation in implementations.items():
+        try:
+            shlex.split(implementation["command"])
+        except ValueError as error:
+            raise InputError(
+                f"wrong value for parity.implementations.{name}.command",
+                file="config.yaml",
+                expected="words as a shell splits them",
+                found=_literal(implementation["command"]),
+                advice=str(error).lower(),
+            ) from None
 
 
 def _with_defaults(value, schema):
-    """Fill absent keys; `null` sections count as absent."""
+    """Fill absent keys."""
     if not isinstance(value, dict):
         return value
     filled = dict(value)
@@ -106,12 +146,12 @@ def _literal(value):
 def _hint(value, schema):
     """YAML 1.1 reads 1e-3 as text: say so where it happens."""
     types = schema.get("type", ())
-    if isinstance(value, str) and ("number" in types or types == "number"):
+    if isinstance(value, str) and "number" in types:
         try:
             number = float(value)
         except ValueError:
             return None
-        return f"YAML reads this as text: write {number!r}, without quotes"
+        return f"YAML reads this as text: write {yaml_scalar(number)}, without quotes"
     choices = [str(choice) for choice in schema.get("enum", ())]
     near = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.6)
     return f"did you mean {near[0]}?" if near else None

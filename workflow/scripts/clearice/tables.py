@@ -15,7 +15,12 @@ def rows_of_tsv(table, directory):
     `directory` or to a folder above the table. Raises InputError, listing every culprit.
     """
     with _open_table(directory / table) as file:
-        lines = list(csv.DictReader(file, delimiter="\t"))
+        try:
+            lines = list(csv.DictReader(file, delimiter="\t", strict=True))
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise InputError(
+                f"not a table of tab-separated UTF-8 text: {error}", file=table
+            ) from None
     columns = set(lines[0]) if lines else set()
     if not {"micrograph", "input"} <= columns:
         raise InputError(
