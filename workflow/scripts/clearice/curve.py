@@ -11,7 +11,8 @@ from clearice.tolerances import norm
 def explain_curve(evidence):
     """Explain the loss curve by its first wrong step, then by weights and the repeated case."""
     training = evidence.bundle.manifest["training"]
-    exact, tolerance = training["losses"]["float64"], training["losses"]["tolerance"]["float32"]
+    exact = training["losses"]["float64"]
+    tolerance = training["losses"]["tolerance"][evidence.precision]
     found = [evidence.results.curve.get(str(step)) for step in range(1, len(exact) + 1)]
     wrong = [abs(a - b) > tolerance for a, b in zip(found, exact, strict=True)]
     if not any(wrong):

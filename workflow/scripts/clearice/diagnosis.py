@@ -10,7 +10,7 @@ from clearice.layout import ACTIVATIONS, CONVOLUTIONS, PARAMETERS, RUNGS
 from clearice.tolerances import norm
 
 
-def diagnose(bundle, results, rows):
+def diagnose(bundle, results, rows, precision):
     """Return sentences on the lowest rung that fails: where, and which mistake explains it."""
     failing = [row for row in rows if not row["passed"]]
     lowest = next(rung for rung in RUNGS if any(row["rung"] == rung for row in failing))
@@ -23,7 +23,7 @@ def diagnose(bundle, results, rows):
         others = f"; {len(faults) - 1} more like it" if len(faults) > 1 else ""
         name, fault = faults[0]["name"], faults[0]["fault"]
         return [f"{lowest}: {fault if name in fault else f'{name}: {fault}'}{others}"]
-    evidence = Evidence(bundle, results, {row["name"] for row in failing})
+    evidence = Evidence(bundle, results, {row["name"] for row in failing}, precision)
     return _EXPLANATIONS[lowest](evidence) or [_where(first)]
 
 
@@ -44,7 +44,10 @@ def _forward(evidence):
             if f"{case}_{name}" in evidence.failing:
                 return _layer(evidence, case, name)
     found, right = evidence.found("test_output"), evidence.right("test_output")
-    return [] if found is None else [f"test_output: {extent(found, right)}; small cases agree"]
+    if found is None:
+        return []
+    wrong = extent(found, right, evidence.tolerance("test_output"))
+    return [f"test_output: {wrong}; small cases agree"]
 
 
 def _layer(evidence, case, name):
@@ -64,7 +67,7 @@ def _layer(evidence, case, name):
             swapped = forward(evidence.given(f"{case}_target"), evidence.weights)["conv1"]
             candidates.append(("input and target are exchanged", swapped))
     words = explain(found, right, candidates) or _channel_order(found, right)
-    return [f"{layer}: {words or extent(found, right)}"]
+    return [f"{layer}: {words or extent(found, right, evidence.tolerance(f'{case}_{name}'))}"]
 
 
 def _channel_order(found, right):

@@ -12,10 +12,14 @@ CASE = "structured"  # the case without symmetries
 
 
 class Evidence:
-    """A bundle, results, and the names of the rows that fail; all values are float64."""
+    """A bundle, results, the names of the rows that fail by the tolerances of a precision class.
 
-    def __init__(self, bundle, results, failing):
+    All values are float64.
+    """
+
+    def __init__(self, bundle, results, failing, precision):
         self.bundle, self.results, self.failing = bundle, results, failing
+        self.precision = precision
         self.weights = {name: self.given(name) for name in PARAMETERS}
 
     def given(self, name):
@@ -25,6 +29,10 @@ class Evidence:
     def right(self, name):
         """Return what a tensor should be: the oracle's."""
         return self.bundle.oracle(name)
+
+    def tolerance(self, name):
+        """Return the absolute tolerance of a tensor."""
+        return self.bundle.manifest["tensors"][name]["tolerance"][self.precision]["absolute"]
 
     def found(self, name, like=None):
         """Return what the implementation wrote, or None where that cannot be used."""
@@ -80,10 +88,11 @@ def storage(found, right):
     return None
 
 
-def extent(found, right):
+def extent(found, right, tolerance):
     """Say how many elements are wrong, and whether they lie at the border or in few channels."""
-    wrong = np.abs(found - right) > 1e-5
-    text = f"{int(wrong.sum())} of {wrong.size} elements are wrong by more than 1e-5"
+    wrong = np.abs(found - right) > tolerance
+    bound = f"{tolerance:.1g}".replace("e-0", "e-")
+    text = f"{int(wrong.sum())} of {wrong.size} elements are wrong by more than {bound}"
     if wrong.any() and not wrong[..., 1:-1, 1:-1].any():
         return f"{text}, all in the outermost pixels: look at the padding"
     channels = wrong.any(axis=(0, 2, 3))

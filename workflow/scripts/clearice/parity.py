@@ -52,7 +52,7 @@ def compare(bundle, output, name="implementation", precision=None):
         "verdict": "passed" if passed else "failed",
         **summary,
         "repeat_bit_equal": _repeat_bit_equal(bundle, results),
-        "diagnosis": [] if passed else diagnose(bundle, results, rows),
+        "diagnosis": [] if passed else diagnose(bundle, results, rows, precision),
         "rows": rows,
     }
 
