@@ -1,12 +1,17 @@
 """Running an implementation: whatever it does is recorded, and nothing stops the workflow."""
 
 import json
+import os
+import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 import require_parity
 import run_implementation
 from clearice.errors import InputError
+from conftest import REPOSITORY
 
 
 def run(tmp_path, command, repository="/nowhere"):
@@ -96,6 +101,40 @@ def test_a_required_verdict_that_failed_is_an_error_that_names_it(tmp_path):
     summary = json.loads((tmp_path / "summary.json").read_text())
     rows = {row["implementation"]: row["verdict"] for row in summary["implementations"]}
     assert rows == {"numpy": "passed", "fortran": "failed", "cudnn": "not run"}
+
+
+STOPPED = """
+import signal, sys
+from run_implementation import run_implementation
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+run_implementation(*sys.argv[1:], "")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for the process in /proc")
+def test_a_job_that_is_stopped_stops_what_the_command_started(tmp_path):
+    pids = tmp_path / "pids"
+    command = f"sh -c 'sleep 1000 & echo $! > {pids}.part; mv {pids}.part {pids}; wait' "
+    words = [sys.executable, "-c", STOPPED, tmp_path / "manifest.json", tmp_path / "out", command]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "workflow" / "scripts")}
+    with subprocess.Popen(words, env=environment) as job:
+        while not pids.exists():
+            assert job.poll() is None
+            time.sleep(0.01)
+        job.terminate()
+    assert job.returncode == 143
+    assert ended(int(pids.read_text()))
+
+
+def ended(pid):
+    """Whether a process ends soon; a dead one may wait for whoever adopted it to notice."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        stat = Path(f"/proc/{pid}/stat")
+        if not stat.exists() or stat.read_text().split(")")[-1].split()[0] == "Z":
+            return True
+        time.sleep(0.01)
+    return False
 
 
 def test_what_cannot_run_here_fails_nothing_and_stays_visible(tmp_path):

@@ -4,18 +4,22 @@ A command that crashes or cannot run here (exit status 3) is a fact for the verd
 of the workflow: the job succeeds and result.json says what happened.
 """
 
+import contextlib
 import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 from clearice.layout import RESULT
 
 CANNOT_RUN = 3
+STOP_S = 10  # for a command that is stopped to end by itself
 
 
 def run_implementation(manifest, output, command, repository, **_):
@@ -56,7 +60,8 @@ def command_words(command, repository):
 def _run(words):
     """Return the exit status of a command and the last line of its standard error.
 
-    A command that does not exist has status 127. If this job is stopped, so is the command.
+    What it prints goes to the log as it comes. A command that does not exist has status 127. If
+    this job is stopped, so are the command and whatever it started.
     """
     try:
         process = subprocess.Popen(
@@ -67,19 +72,38 @@ def _run(words):
             text=True,
             errors="replace",
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            start_new_session=True,
         )
     except OSError as error:
         return 127, f"cannot start {words[0]}: {error.strerror}"
-    with process:
-        try:
-            standard, errors = process.communicate()
-        except BaseException:
-            process.terminate()
-            raise
-    print(standard, end="")
-    print(errors, end="")
-    lines = [line.strip() for line in errors.splitlines() if line.strip()]
-    return process.returncode, lines[-1] if lines else ""
+    said = {process.stdout: [""], process.stderr: [""]}
+    readers = [threading.Thread(target=_follow, args=item, daemon=True) for item in said.items()]
+    for reader in readers:
+        reader.start()
+    try:
+        status = process.wait()
+    finally:
+        _stop_group(process)
+    for reader in readers:
+        reader.join()
+    return status, said[process.stderr][-1]
+
+
+def _follow(stream, last):
+    """Print the lines of a stream as they come, and keep the last that is not empty."""
+    with stream:
+        for line in stream:
+            print(line, end="", flush=True)
+            last[0] = line.strip() or last[0]
+
+
+def _stop_group(process):
+    """Stop what is left of a command and its children: SIGTERM, and what ignores it SIGKILL."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_S)
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _own_result(folder):
