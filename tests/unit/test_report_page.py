@@ -135,8 +135,11 @@ def test_an_implementation_that_did_not_run_has_not_passed(full_run):
     verdict = read_json(path)
     del verdict["rows"], verdict["repeat_bit_equal"]
     write_json(path, verdict)
-    words = text_of(full_run.write())
-    assert "parity not run: cudnn" in words
+    page = full_run.write()
+    assert 'class="verdict passed"' not in page
+    words = text_of(page)
+    assert "abacus, 0.25 batches/s in training" in words
+    assert "parity passed: numpy; not run: cudnn" in words
     assert "no GPU here" in words
 
 
@@ -177,9 +180,10 @@ def test_steps_are_summed_from_benchmark_files(tmp_path):
     write_benchmark(tmp_path / "shards/removed.benchmark.tsv", 50.0, 900.0, 1000)
     write_benchmark(tmp_path / "reference.benchmark.tsv", 1.0, 300.0, 2000)
     write_benchmark(tmp_path / "parity/numpy/run.benchmark.tsv", 4.0, "NA", 2003)
+    write_benchmark(tmp_path / "parity/removed/run.benchmark.tsv", 40.0, 900.0, 2003)
     write_benchmark(tmp_path / "report/report.benchmark.tsv", 4.0, 10, 2003)
     (tmp_path / "shards/empty.benchmark.tsv").touch()
-    jobs = read_jobs(tmp_path, {"a", "b", "empty"})
+    jobs = read_jobs(tmp_path, {"a", "b", "empty", "numpy"})
     table = {row["step"]: row for row in step_table(jobs)}
     assert list(table) == ["shards", "reference", "parity"]
     assert table["shards"]["jobs"] == 2

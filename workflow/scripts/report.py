@@ -58,7 +58,8 @@ def report(
     trained = {read_json(path)["architecture"]: read_json(path) for path in trainings}
     curves = dict(zip(trained, map(read_history, histories), strict=True))
     judged = sorted(map(read_json, verdicts), key=lambda v: STATES.index(v["verdict"]))
-    jobs = read_jobs(Path(page).parents[1], set(splits))
+    names = {*splits, *trained, *(verdict["implementation"] for verdict in judged)}
+    jobs = read_jobs(Path(page).parents[1], names)
     busy_s = busy_seconds(jobs) if jobs else None
     facts = headlines(rows, read_json(manifest), curves, judged, records, step_table(jobs), busy_s)
     shown = example_names(rows, records.by_name if records else (), examples)

@@ -67,15 +67,13 @@ def verdict_line(parity):
     """Return (state, text) of all verdicts together: passed, failed, not run or none."""
     if not parity:
         return "none", "parity was not asked for"
-    states = [entry["verdict"] for entry in parity]
-    names = ", ".join(entry["implementation"] for entry in parity)
-    if "failed" in states:
-        failed = [entry["implementation"] for entry in parity if entry["verdict"] == "failed"]
-        return "failed", f"parity failed: {', '.join(failed)}"
-    if "not run" in states:
-        waiting = [entry["implementation"] for entry in parity if entry["verdict"] == "not run"]
-        return "not run", f"parity not run: {', '.join(waiting)}"
-    return "passed", f"parity passed: {names}"
+    names = {}
+    for entry in parity:
+        names.setdefault(entry["verdict"], []).append(entry["implementation"])
+    said = [state for state in ("failed", "passed", "not run") if state in names]
+    text = "; ".join(f"{state}: {', '.join(names[state])}" for state in said)
+    overall = next(state for state in ("failed", "not run", "passed") if state in names)
+    return overall, f"parity {text}"
 
 
 def summary_text(facts, page):

@@ -9,6 +9,8 @@ FLOW = (
     *("micrographs", "shards", "dataset", "model"),
     *("reference", "parity", "denoised"),
 )
+_PER_MICROGRAPH = ("micrographs", "shards", "denoised")
+_PER_NAME = ("model", "parity")  # a folder each
 _SUFFIX = ".benchmark.tsv"
 
 
@@ -26,8 +28,8 @@ class Job:
 def read_jobs(results, names=None):
     """Return the Jobs of every benchmark file under the folder `results`, in path order.
 
-    `names`, a set of micrographs, leaves out per-micrograph jobs of others: files of
-    micrographs that were removed stay on disk. A file that is empty or odd is left out.
+    `names`, a set of micrographs, architectures and implementations, leaves out jobs of
+    others: files of what was removed stay on disk. A file that is empty or odd is left out.
     """
     results = Path(results)
     jobs = []
@@ -35,8 +37,10 @@ def read_jobs(results, names=None):
         relative = path.relative_to(results)
         step = relative.parts[0].removesuffix(_SUFFIX)
         name = path.name.removesuffix(_SUFFIX)
-        per_micrograph = step in ("micrographs", "shards", "denoised")
-        if step not in FLOW or (names is not None and per_micrograph and name not in names):
+        of = name if step in _PER_MICROGRAPH else None
+        if step in _PER_NAME and len(relative.parts) > 2:
+            of = relative.parts[1]
+        if step not in FLOW or (names is not None and of is not None and of not in names):
             continue
         with open(path, newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file, delimiter="\t"):
