@@ -158,6 +158,15 @@ def test_what_is_still_to_be_downloaded_is_like_what_is_there(tmp_path, run):
     assert bytes_missing(config, planned, micrographs)["micrographs"] == 2 * 4 * 128 * 192 - 1024
 
 
+def test_a_pair_whose_other_half_is_still_to_come_is_not_rejected(tmp_path, run):
+    config = run(micrographs={"source": "empiar", "halves": {"input": "_a", "target": "_b"}})
+    files = namedtuple("Files", "name input target truth")
+    write_sparse(tmp_path / "m_a.mrc", 128, 192)
+    halves = [str(tmp_path / f"m_{half}.mrc") for half in "ab"]
+    (planned,) = plan_micrographs(config, {"m": files("m", *halves, None)})
+    assert (planned.n_patches, planned.reason) == (None, None)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 @pytest.mark.parametrize("cover_border", [True, False])
 def test_the_plan_is_what_the_shards_come_to(tmp_path, run, dtype, cover_border):

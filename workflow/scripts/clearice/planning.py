@@ -51,7 +51,8 @@ def plan_micrographs(config, micrographs):
 
 
 def _planned(config, files):
-    source, is_there = config["micrographs"]["source"], os.path.exists(files.input)
+    source = config["micrographs"]["source"]
+    is_there = all(os.path.exists(path) for path in (files.input, files.target) if path)
     if source == "simulation":
         section = config["simulation"]
         return _cut(config, files, section["height_px"], section["width_px"])
