@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from clearice.errors import InputError
-from clearice.files import atomic_path
+from clearice.files import atomic_path, remove_leftovers
 
 FORMAT_VERSION = 1
 
@@ -62,8 +62,7 @@ def find_checkpoint(path, identity):
     are None where there is nothing to continue and nothing to say.
     """
     path = Path(path)
-    for leftover in path.parent.glob(f".{path.name}.*.part"):
-        leftover.unlink()  # of a process that was killed while it wrote
+    remove_leftovers(path)
     if not path.exists():
         return None, None
     try:

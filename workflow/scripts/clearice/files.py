@@ -1,11 +1,10 @@
 """Files that are whole or absent: temporary name, fsync, rename; and their hashes."""
 
 import contextlib
+import glob
 import json
 import os
 from pathlib import Path
-
-import xxhash
 
 _BLOCK_BYTES = 1 << 20
 
@@ -14,10 +13,12 @@ _BLOCK_BYTES = 1 << 20
 def atomic_path(path):
     """Yield a temporary path beside `path`; on success fsync it and rename it to `path`.
 
-    On any exception the temporary file is removed and an older `path` stays as it was.
+    On any exception the temporary file is removed and an older `path` stays as it was. So is
+    what a killed process left; two must not write one path at a time.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield temporary
@@ -27,6 +28,12 @@ def atomic_path(path):
         sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(path):
+    """Remove the temporary files of `path` that killed processes left."""
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        leftover.unlink(missing_ok=True)
 
 
 def sync_folder(folder):
@@ -56,6 +63,8 @@ def read_json(path):
 
 def xxh3_of_file(path):
     """Return the 16 hex digits of XXH3-64 over the bytes of `path`, read in blocks of 1 MiB."""
+    import xxhash  # compare_implementation, which writes its verdict here, needs NumPy alone
+
     digest = xxhash.xxh3_64()
     with open(path, "rb", buffering=0) as file:
         while block := file.read(_BLOCK_BYTES):

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from clearice.binaries import append_binary, check_shard, hash_next
 from clearice.errors import InputError
-from clearice.files import read_json, sync_folder, write_json
+from clearice.files import read_json, remove_leftovers, sync_folder, write_json
 from clearice.manifest import SIDES
 
 # What a crash may cost: each commit waits for the disk (four fsyncs).
@@ -36,8 +36,7 @@ def grow(store, split, shards):
     store.mkdir(parents=True, exist_ok=True)
     by_name = {record["micrograph"]: (path, record) for path, record in sorted_by_name(shards)}
     with _only_process(store / f"{split}.lock"):
-        for leftover in store.glob(f".{split}.json.*.part"):
-            leftover.unlink()
+        remove_leftovers(store / f"{split}.json")
         segments = _committed_segments(store, split)
         if any(_segment(by_name.get(s["micrograph"])) != s for s in segments):
             print(f"{split}: a stored micrograph was removed or changed: all are copied again")

@@ -5,7 +5,6 @@ Format: docs/formats.md, section Shard.
 
 import errno
 import fcntl
-import glob
 import os
 from pathlib import Path
 
@@ -90,11 +89,8 @@ def write_patches(path, blocks, record):
     """Write the patches that `record` lists; return its entry of the file.
 
     `blocks` yields the rows of the image, float (b, W), in order. A record without patches
-    makes an empty file. What a killed job left beside `path` is removed.
+    makes an empty file.
     """
-    path = Path(path)
-    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-        leftover.unlink(missing_ok=True)
     n_patches, size_px = record["n_patches"], record["patch_size_px"]
     stored = storage_dtype(record["dtype"])
     patch_bytes = size_px * size_px * stored.itemsize

@@ -1,9 +1,8 @@
 """A verdict as a table for the eye, as JSON and as JUnit XML."""
 
-import json
-import os
-from pathlib import Path
 from xml.etree import ElementTree
+
+from clearice.files import write_json, write_text
 
 _HEAD = (
     f"{'tensor':<30} {'max error':>9} {'at':<15} {'value':>13} {'reference':>13} "
@@ -70,9 +69,9 @@ def _last_line(verdict):
 
 def write_verdict(verdict, json_path, text_path, junit_path):
     """Write the three forms, each whole or not at all."""
-    _write(json_path, json.dumps(verdict, indent=1, allow_nan=False) + "\n")
-    _write(text_path, verdict_text(verdict))
-    _write(junit_path, junit_xml(verdict))
+    write_json(json_path, verdict)
+    write_text(text_path, verdict_text(verdict))
+    write_text(junit_path, junit_xml(verdict))
 
 
 def junit_xml(verdict):
@@ -95,11 +94,3 @@ def junit_xml(verdict):
             ElementTree.SubElement(case, "failure", message=row["fault"] or _line(row))
     ElementTree.indent(suite)
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
-
-
-def _write(path, text):
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
