@@ -67,7 +67,7 @@ def launched():
 def launch(command, count):
     """Run `command` in `count` processes that find each other; return when all have ended.
 
-    SIGTERM and SIGINT are passed on, and the processes are waited for: they write a checkpoint.
+    SIGTERM and SIGINT are passed on, and the processes have a minute to write a checkpoint.
     When one fails the others are stopped. Raises InputError when one failed, SystemExit when
     they were interrupted.
     """
@@ -120,16 +120,15 @@ def _is_file(stream):
 
 def _wait(workers, signals):
     """Return the exit statuses; pass on the first signal, and one worker's end to the others."""
-    told, failed_at = False, None
+    told_at = None
     while any(worker.poll() is None for worker in workers):
-        if not told and (signals or any(worker.poll() for worker in workers)):
-            told = True
+        if told_at is None and (signals or any(worker.poll() for worker in workers)):
+            told_at = time.monotonic()
             for worker in workers:
                 if worker.poll() is None:
                     worker.send_signal(signal.SIGTERM)
-            failed_at = None if signals else time.monotonic()
         # A process that waits for a dead one inside a collective hears no signal.
-        if failed_at is not None and time.monotonic() - failed_at > _PATIENCE_S:
+        if told_at is not None and time.monotonic() - told_at > _PATIENCE_S:
             for worker in workers:
                 worker.kill()
         time.sleep(0.1)
