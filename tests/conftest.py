@@ -52,7 +52,7 @@ def write_config(directory, config):
     (directory / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
 
 
-def run_snakemake(directory, *arguments, check=True, timeout=900):
+def run_snakemake(directory, *arguments, check=True, timeout=540):
     """Run `snakemake --directory DIRECTORY ARGUMENTS` from the repository; return the process.
 
     stdout and stderr are text, joined in `.stdout`.

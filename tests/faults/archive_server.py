@@ -80,13 +80,19 @@ class _Handler(BaseHTTPRequestHandler):
             request = {"path": path, "first": first, "stop": stop, "number": len(archive.requests)}
             archive.requests.append(request)
             archive.under_way += 1
+            self.counted = 1
             archive.most_under_way = max(archive.most_under_way, archive.under_way)
         try:
             with contextlib.suppress(ConnectionError):
                 self.answer(archive.misbehave(request), path, first, stop)
         finally:
-            with archive.lock:
-                archive.under_way -= 1
+            self.answered()
+
+    def answered(self):
+        """Count this request as done, once: before its last bytes make way for the next one."""
+        with self.archive.lock:
+            self.archive.under_way -= self.counted
+            self.counted = 0
 
     def answer(self, fault, path, first, stop):
         body = self.archive.files.get(path)
@@ -143,4 +149,5 @@ class _Handler(BaseHTTPRequestHandler):
             if fault == "stall":
                 self.archive.released.wait(30)
             return
+        self.answered()
         self.wfile.write(body)

@@ -4,9 +4,9 @@ import gzip
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -200,20 +200,34 @@ def test_a_full_disk_leaves_no_shard_that_looks_whole(tmp_path):
         assert read_shard_record(disk / "m.json")["n_patches"] == 225
 
 
+KILLED = """
+import os, runpy, signal, sys
+from clearice.shards import PatchFile
+write, calls = PatchFile.write, []
+def dying(file, patches):
+    write(file, patches)
+    calls.append(file)
+    if len(calls) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+PatchFile.write = dying
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
 def test_a_killed_job_leaves_no_shard_and_the_next_one_tidies_up(tmp_path):
     image = write_mrc(tmp_path / "a.mrc", noise_image(1024, 1024))
     arguments = ["--target", "lowpass", "--patch-size-px", "64", "--stride-px", "16"]
-    command = [sys.executable, "workflow/scripts/shard_micrograph.py", image, *arguments]
+    scripts = REPOSITORY / "workflow" / "scripts"
+    command = [scripts / "shard_micrograph.py", image, *arguments, "--output"]
     killed, whole = tmp_path / "killed", tmp_path / "whole"
-    process = subprocess.Popen([*command, "--output", killed / "m"], cwd=REPOSITORY)
-    while process.poll() is None and not list(killed.glob(".*.part")):
-        time.sleep(0.001)
-    process.kill()
-    process.wait()
+    dying = [sys.executable, "-c", KILLED, *command, killed / "m"]
+    process = subprocess.run(dying, env={**os.environ, "PYTHONPATH": str(scripts)})
+    assert process.returncode == -signal.SIGKILL
     assert not (killed / "m.json").exists()
     assert list(killed.glob(".*.part"))
     for folder in (killed, whole):
-        subprocess.run([*command, "--output", folder / "m"], cwd=REPOSITORY, check=True)
+        subprocess.run([sys.executable, *command, folder / "m"], check=True)
     assert sorted(path.name for path in killed.iterdir()) == [
         "m.input.bin",
         "m.json",

@@ -1,5 +1,6 @@
 """Downloads from an archive that misbehaves: the right bytes, or one line and no micrograph."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -16,7 +17,8 @@ from conftest import REPOSITORY
 from faults.archive_server import FILE, PAGE, micrograph_bytes, running_archive
 from small_disk import small_disk
 
-HURRY = Patience(stall_s=0.3, attempts=4, first_pause_s=0.01, longest_pause_s=0.02)
+CALM = Patience(stall_s=20, attempts=4, first_pause_s=0.01, longest_pause_s=0.02)
+HURRY = dataclasses.replace(CALM, stall_s=0.3)  # where the archive stalls on purpose
 RANGE_BYTES = 1 << 15
 
 
@@ -33,14 +35,15 @@ def archive(content, monkeypatch):
         yield archive
 
 
-def fetch(archive, path, connections=3, **options):
-    fetch_file(archive.url + FILE, path, connections, HURRY, RANGE_BYTES, **options)
+def fetch(archive, path, connections=3, fault=None, **options):
+    patience = HURRY if fault in ("stall", "trickle") else CALM
+    fetch_file(archive.url + FILE, path, connections, patience, RANGE_BYTES, **options)
 
 
-def refused(archive, path, connections=3, **options):
+def refused(archive, path, connections=3, fault=None, **options):
     """Return the one line of a download that must fail and leave no micrograph."""
     with pytest.raises(InputError) as caught:
-        fetch(archive, path, connections, **options)
+        fetch(archive, path, connections, fault, **options)
     assert not path.exists()
     line = str(caught.value)
     assert "\n" not in line
@@ -73,7 +76,7 @@ def test_a_file_comes_in_parallel_ranges(archive, content, tmp_path):
 def test_what_passes_is_tried_again(archive, content, tmp_path, fault):
     once = first_time_only(fault)
     archive.misbehave = lambda request: None if request["stop"] == 1024 else once(request)
-    fetch(archive, tmp_path / "a.mrc")
+    fetch(archive, tmp_path / "a.mrc", fault=fault)
     assert (tmp_path / "a.mrc").read_bytes() == content
     assert PAGE not in (tmp_path / "a.mrc").read_bytes()
 
@@ -81,7 +84,7 @@ def test_what_passes_is_tried_again(archive, content, tmp_path, fault):
 @pytest.mark.parametrize("fault", ["503", "hang up", "stall", "cut short", "page"])
 def test_the_first_request_is_tried_again_too(archive, content, tmp_path, fault):
     archive.misbehave = lambda request: fault if request["number"] == 0 else None
-    fetch(archive, tmp_path / "a.mrc")
+    fetch(archive, tmp_path / "a.mrc", fault=fault)
     assert (tmp_path / "a.mrc").read_bytes() == content
 
 
@@ -98,7 +101,7 @@ def test_the_first_request_is_tried_again_too(archive, content, tmp_path, fault)
 )
 def test_what_does_not_pass_ends_in_one_line(archive, tmp_path, fault, words):
     archive.misbehave = lambda request: None if request["stop"] == 1024 else fault
-    line = refused(archive, tmp_path / "a.mrc", connections=1)
+    line = refused(archive, tmp_path / "a.mrc", connections=1, fault=fault)
     assert line.startswith(f"{archive.url}{FILE}: gave up after 4 attempts")
     assert words in line
     assert "run again" in line

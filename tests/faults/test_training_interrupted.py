@@ -109,24 +109,28 @@ def command(manifest, folder, **settings):
     return [sys.executable, script, str(manifest), str(folder), "--set=device=cpu", *options]
 
 
-def run_until_done(arguments, moments, number, once_exists):
+def run_until_done(arguments, moments, number, checkpoint):
     """Start the training again and again, with a signal after each of `moments` (s).
 
-    The moments count from when `once_exists` is there. Returns the exit statuses.
+    The moments count from the first checkpoint of each start. Returns the exit statuses.
     """
     statuses, environment = [], {**os.environ, "OMP_NUM_THREADS": "1"}
     for moment in [*moments, None]:
-        process = subprocess.Popen(arguments, env=environment, stderr=subprocess.PIPE)
-        if moment is not None:
-            while not once_exists.exists() and process.poll() is None:
-                time.sleep(0.01)
-            with_signal = time.monotonic() + moment
-            while time.monotonic() < with_signal and process.poll() is None:
-                time.sleep(0.01)
-            process.send_signal(number)
-        process.communicate(timeout=120)
+        before = time_of_change(checkpoint)
+        with subprocess.Popen(arguments, env=environment, stderr=subprocess.DEVNULL) as process:
+            if moment is not None:
+                while time_of_change(checkpoint) == before and process.poll() is None:
+                    time.sleep(0.01)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(moment)
+                process.send_signal(number)
         statuses.append(process.returncode)
     return statuses
+
+
+def time_of_change(path):
+    """Return when a file was last replaced, None if it is not there."""
+    return path.stat().st_mtime_ns if path.exists() else None
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
@@ -151,7 +155,7 @@ def test_a_process_that_is_killed_at_random_moments(manifest, tmp_path, number):
 @pytest.mark.usefixtures("whole")
 def test_two_processes_train_as_one_and_stop_as_one(manifest, tmp_path):
     """gloo between two CPU processes: the loss curve of one process, to rounding."""
-    settings = {"epochs": 12, "checkpoint_minutes": 1e-4}
+    settings = {"epochs": 24, "checkpoint_minutes": 1e-4}
     arguments = command(manifest, tmp_path / "two", devices=2, **settings)
     checkpoint = tmp_path / "two" / "checkpoint.pt"
     statuses = run_until_done(arguments, [0.1], signal.SIGTERM, checkpoint)
