@@ -123,6 +123,18 @@ class Leaky(numpy_cnn.Network):
         return np.where(z > 0, z, z * np.float32(0.01))
 
 
+@network("ReLU6")
+class ClippedReLU(numpy_cnn.Network):
+    def rectify(self, name, z):
+        return np.clip(z, 0, np.float32(6))
+
+
+@network("input clipped to 5 standard deviations")
+class ClippedInput(numpy_cnn.Network):
+    def evaluate(self, x, target, weights):
+        return super().evaluate(np.clip(x, -5, 5), target, weights)
+
+
 @network("derivative of ReLU missing")
 class NoMask(numpy_cnn.Network):
     def backward(self, x, layers, delta, weights):

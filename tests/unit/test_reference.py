@@ -94,7 +94,7 @@ def test_the_oracles_gradients_are_the_slopes_of_its_loss(bundle, case):
 def test_the_impulse_shows_the_kernels_as_a_correlation_does(bundle):
     weight, bias = bundle.tensor("conv1_weight")[:, 0], bundle.tensor("conv1_bias")
     seen = bundle.oracle("impulse_conv1")[0, :, 7:10, 4:7] - bias[:, None, None]
-    np.testing.assert_allclose(seen, 4 * weight[:, ::-1, ::-1], rtol=1e-6)
+    np.testing.assert_allclose(seen, cases.IMPULSE * weight[:, ::-1, ::-1], rtol=1e-6)
 
 
 def test_the_structured_case_has_no_symmetry_in_any_axis():

@@ -1,7 +1,8 @@
 """The inputs and targets of the reference bundle.
 
 `test` are patches of the test split. The other cases are made, and small: `impulse` shows the
-kernels themselves and the padding, `structured` is asymmetric in every axis so that a flip, a
+kernels themselves and the padding, and is large: what clips values (a ReLU6, an input that is
+cut to a range) cannot hide; `structured` is asymmetric in every axis so that a flip, a
 transpose or a swap cannot hide, `noise` is what such faults do hide in (white noise is nearly
 blind to flipped kernels), and so tells them from wrong arithmetic.
 """
@@ -9,6 +10,10 @@ blind to flipped kernels), and so tells them from wrong arithmetic.
 import numpy as np
 
 from clearice.errors import InputError
+
+# Far above what normalised images have, so that a network's activations exceed 6 where weights do
+# 0.1; far enough below 65504 for float16 codes that scale their loss by some thousands.
+IMPULSE = 64
 
 
 def bundle_data(reader, settings):
@@ -66,15 +71,15 @@ def training_batches(steps, batch_size):
 
 
 def impulse_case():
-    """Return (2, 1, 21, 26) input and target: one positive impulse inside, one in a corner.
+    """Return (2, 1, 21, 26) input and target: a positive impulse inside, a negative in a corner.
 
     The target is no constant: sums of equal terms have rounding errors that all point one way,
     which no honest code could be told from a wrong one by.
     """
     y, x = np.mgrid[0:21, 0:26].astype(np.float64)
     image = np.zeros((2, 1, 21, 26), np.float32)
-    image[0, 0, 8, 5] = 4
-    image[1, 0, 0, 25] = -4
+    image[0, 0, 8, 5] = IMPULSE
+    image[1, 0, 0, 25] = -IMPULSE
     return image, _stack([np.sin(0.8 * x + 1.9 * y), np.cos(2.3 * x - 0.6 * y)])
 
 

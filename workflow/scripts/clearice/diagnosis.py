@@ -66,6 +66,7 @@ def _layer(evidence, case, name):
         if index == 1:
             swapped = forward(evidence.given(f"{case}_target"), evidence.weights)["conv1"]
             candidates.append(("input and target are exchanged", swapped))
+            candidates += mistakes.clipped_inputs(source, weight, bias)
     words = explain(found, right, candidates) or _channel_order(found, right)
     return [f"{layer}: {words or extent(found, right, evidence.tolerance(f'{case}_{name}'))}"]
 

@@ -58,6 +58,13 @@ def convolution_mistakes(x, weight, bias, right):
     yield from _rounded(x, weight, bias)
 
 
+def clipped_inputs(x, weight, bias):
+    """Yield (words, values) for a first convolution whose input is cut to a range."""
+    for limit in (1, 3, 5, 6, 10):
+        words = f"the input is cut to {-limit} ... {limit}"
+        yield words, correlate(np.clip(x, -limit, limit), weight, bias)
+
+
 def _rounded(x, weight, bias):
     for bits, words in ((10, "TF32"), (7, "bfloat16")):
         rounded = correlate(
@@ -77,6 +84,7 @@ def activation_mistakes(z):
     for slope in (0.01, 0.1, 0.2):
         yield f"it is a leaky ReLU of slope {slope}", np.where(z > 0, z, slope * z)
     yield "the ReLU has the wrong sign", np.minimum(z, 0)
+    yield "large values are cut off at 6: a ReLU6", np.clip(z, 0, 6)
 
 
 def loss_mistakes(shape, loss, residual):

@@ -15,6 +15,8 @@ OUTPUT_ABSOLUTE = 1e-5
 LOSS_ABSOLUTE = 1e-6
 GRADIENT_ABSOLUTE = 1e-5
 OUTPUT_RELATIVE = 1e-5
+VALUE_RELATIVE = 16 * U32  # of the largest value of a tensor: rounding a value of 10 may cost 1e-6
+LOSS_RELATIVE = 8 * U32  # storing a loss as float32 costs up to U32 of it
 SMALL_PIXELS = 256 * 256
 LEAST = 1e-15
 HONEST_FACTOR = 8  # no tolerance is below this many times the error of plain PyTorch float32
@@ -37,6 +39,9 @@ REASONS = {
     "loss": "absolute 1e-6, as above; relative 4 * 2^-24 * sqrt(N*H*W) where small",
     "weights": "absolute 1e-5; l2 the sum over the steps of learning rate times the gradient's "
     "l2 tolerance, plus 4 * 2^-24 * sqrt(steps) of the norm for the rounding of the weights",
+    "large values": "no absolute tolerance is below 16 * 2^-24 of the case's largest activation "
+    "(or the gradient's largest element), none of a loss below 8 * 2^-24 of it: 1e-5 and 1e-6 are "
+    "meant for values up to 10 and losses up to 2",
     "all": "never below 8 times the error of plain PyTorch float32 on this very case: what "
     "honest arithmetic loses must not fail, and fast algorithms (Winograd) lose a few times more",
     "classes": "bfloat16: 16 times the error of an emulation whose convolutions round their "
@@ -66,13 +71,16 @@ def case_tolerances(shape, results, honest, scales):
     """
     small = is_small(shape)
     tolerances = {}
+    # An output may be small and made of large activations: their rounding is in it.
+    layers = [results[name] for name in (*ACTIVATIONS, "output") if name in results]
+    rounding = max(map(_rounding, layers), default=0.0)
     for name in (*ACTIVATIONS, "output"):
         if name in results:
             l2 = OUTPUT_RELATIVE * norm(results[name]) if small else None
-            tolerances[name] = _float32(OUTPUT_ABSOLUTE, l2, honest.get(name))
+            tolerances[name] = _float32(max(OUTPUT_ABSOLUTE, rounding), l2, honest.get(name))
     for name in (f"grad_{parameter}" for parameter in PARAMETERS):
         scale = scales.get(name, {"flips_max": 0.0})
-        absolute = GRADIENT_ABSOLUTE + scale["flips_max"]
+        absolute = max(GRADIENT_ABSOLUTE, _rounding(results[name])) + scale["flips_max"]
         l2 = gradient_relative(shape) * scale["scale_l2"] + scale["flips_l2"] if small else None
         tolerances[name] = _float32(absolute, l2, honest[name])
     return tolerances
@@ -134,7 +142,8 @@ def loss_tolerances(shape, loss, honest, emulated, exact):
     `exact`: the float64 loss.
     """
     relative = gradient_relative(shape) * abs(loss) if is_small(shape) else math.inf
-    float32 = max(min(LOSS_ABSOLUTE, relative), HONEST_FACTOR * abs(honest), LEAST)
+    floor = max(LOSS_RELATIVE * abs(loss), HONEST_FACTOR * abs(honest), LEAST)
+    float32 = max(min(LOSS_ABSOLUTE, relative), floor)
     classes = {name: max(float32, share * emulated) for name, share in ROUNDING_SHARES.items()}
     return {"float32": float32, **classes, "float64": max(LEAST, FLOAT64_RELATIVE * abs(exact))}
 
@@ -147,9 +156,19 @@ def loss_reach(residual, error):
     return 2 * norm(residual) * norm(error) / residual.size
 
 
+def loss_walk(residual, error):
+    """Return how far an output's errors move a loss if their signs are random."""
+    return 2 * norm(residual * error) / residual.size
+
+
 def norm(values):
     """Return the Euclidean norm of an array of any shape, summed in float64."""
     return float(np.linalg.norm(np.asarray(values, np.float64).ravel()))
+
+
+def _rounding(values):
+    """Return what rounding may cost the largest of these values."""
+    return VALUE_RELATIVE * float(np.abs(values).max())
 
 
 def _float32(absolute, l2, honest_error):
