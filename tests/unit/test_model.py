@@ -30,6 +30,19 @@ def test_a_model_survives_its_file(network, tmp_path):
     assert path.stat().st_mode & 0o777 == 0o666 & ~umask  # others may read it as usual
 
 
+def test_equal_models_make_equal_files(network, tmp_path):
+    metadata = {"architecture": "simple_cnn", "config": '{"a": "\\u00fc \u00fc\\n"}'}
+    metadata |= {f"key_{number}": str(number) for number in range(20)}
+    contents = set()
+    for number in range(4):
+        path = tmp_path / f"{number}.safetensors"
+        save_model(path, network, dict(reversed(metadata.items())) if number % 2 else metadata)
+        contents.add(path.read_bytes())
+        assert load_model(path)[1] == {"format_version": "1", **metadata}
+    [content] = contents
+    assert int.from_bytes(content[:8], "little") % 8 == 0  # so that tensors can be mapped
+
+
 def test_the_file_is_what_other_languages_read(network, tmp_path):
     path = tmp_path / "denoiser.safetensors"
     save_model(path, network, {"architecture": "simple_cnn"})

@@ -1,5 +1,6 @@
 """The trained model: its file, the device that it runs on, the arithmetic that it uses."""
 
+import json
 import os
 
 import safetensors
@@ -25,9 +26,22 @@ def save_model(path, network, metadata):
         for name, tensor in network.state_dict().items()
     }
     with atomic_path(path) as temporary:
-        temporary.write_bytes(  # and not save_file, which lets only the owner read
-            safetensors.torch.save(tensors, {"format_version": FORMAT_VERSION, **metadata})
-        )
+        content = safetensors.torch.save(tensors, {"format_version": FORMAT_VERSION, **metadata})
+        temporary.write_bytes(_with_sorted_metadata(content))  # save_file: only for the owner
+
+
+def _with_sorted_metadata(content):
+    """Return the safetensors file `content`, its metadata in order: they come in a random one.
+
+    So equal trainings write equal files. A file is the length of its header (8 bytes, little-
+    endian), the header (JSON, filled up with spaces to a multiple of 8) and the tensors.
+    """
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[end:]
 
 
 def load_model(path, device="cpu"):
