@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import torch
 from clearice.model import load_model
@@ -150,6 +151,24 @@ def test_a_process_that_is_killed_at_random_moments(manifest, tmp_path, number):
     weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
     assert_same_weights(weights, train(manifest, tmp_path / "whole", **settings))
     assert not list(folder.glob("*.part*"))
+
+
+def test_two_processes_name_the_patches_of_a_loss_that_is_not_finite(tmp_path):
+    """The pixel is in the part of the second process; both know of it."""
+    manifest = write_dataset(tmp_path / "dataset", test=(8,))
+    values = np.memmap(tmp_path / "dataset" / "test_0.input", np.float32, "r+")
+    values[6 * 256] = np.nan
+    values.flush()
+    arguments = command(manifest, tmp_path / "two", devices=2, epochs=1)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.run(arguments, env=environment, stderr=subprocess.PIPE, text=True)
+    assert process.returncode == 1
+    lines = [line for line in process.stderr.splitlines() if "test split is nan" in line]
+    assert lines  # the first process to say it stops the other
+    for line in lines:
+        assert "after epoch 1, batch 2: found patches test_0 (y 64, x 7), " in line
+        assert "test_0 (y 96, x 7, 1 pixels not finite)" in line
+    assert "Traceback" not in process.stderr
 
 
 @pytest.mark.usefixtures("whole")

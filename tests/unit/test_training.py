@@ -1,5 +1,6 @@
 """The training: what it computes, what it records, and how it stops when it must."""
 
+import contextlib
 import csv
 import json
 
@@ -39,6 +40,17 @@ def manifest(tmp_path):
 def read_history(path):
     with open(path, newline="") as file:
         return list(csv.DictReader(file, delimiter="\t"))
+
+
+def spoil_a_pixel(manifest, split, i):
+    """Put a NaN into the input of patch `i` (16 x 16); return where the patch lies."""
+    with open_split(manifest, split) as reader:
+        name, y, x = reader.where(i)
+        segment = next(s for s in reader._segments if s["micrograph"] == name)
+    values = np.memmap(manifest.parent / segment["input_file"], np.float32, "r+")
+    values[(i - segment["first_patch"]) * 256 + 3] = np.nan
+    values.flush()
+    return name, y, x
 
 
 def mean_squared_error(manifest, split, network):
@@ -158,12 +170,7 @@ def test_initial_weights_are_where_a_training_starts(manifest, tmp_path):
 def test_a_loss_that_is_not_finite_names_the_patches_and_keeps_the_checkpoint(manifest, tmp_path):
     train(manifest, tmp_path, epochs=1, learning_rate=0.01)
     good = (tmp_path / "checkpoint.pt").read_bytes()
-    with open_split(manifest, "train") as reader:
-        name, y, x = reader.where(6)
-        segment = next(s for s in reader._segments if s["micrograph"] == name)
-    values = np.memmap(manifest.parent / segment["input_file"], np.float32, "r+")
-    values[(6 - segment["first_patch"]) * 256 + 3] = np.nan
-    values.flush()
+    name, y, x = spoil_a_pixel(manifest, "train", 6)
     with pytest.raises(InputError) as caught:
         train(manifest, tmp_path, epochs=2, learning_rate=0.01)
     text = str(caught.value)
@@ -172,12 +179,40 @@ def test_a_loss_that_is_not_finite_names_the_patches_and_keeps_the_checkpoint(ma
     assert text.count("pixels not finite") == 1
     assert "\n" not in text
     assert (tmp_path / "checkpoint.pt").read_bytes() == good
+    assert text.endswith("lower learning_rate; the last good checkpoint is kept")
+
+
+def test_a_loss_of_the_test_split_that_is_not_finite_names_the_patches(tmp_path):
+    manifest = write_dataset(tmp_path / "dataset", test=(3, 6))
+    name, y, x = spoil_a_pixel(manifest, "test", 5)
+    with pytest.raises(InputError) as caught:
+        train(manifest, tmp_path)
+    text = str(caught.value)
+    assert "the loss of the test split is nan after epoch 1, batch 2: found patches" in text
+    assert f"{name} (y {y}, x {x}, 1 pixels not finite)" in text
+    assert text.count("(y ") == 4  # the batch
+    assert text.count("pixels not finite") == 1
+    assert text.endswith("look at these or lower learning_rate")  # no checkpoint was written
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_no_file_of_the_dataset_stays_open(manifest, tmp_path, monkeypatch, ended):
+    if not ended:
+        monkeypatch.setattr(Optimization, "is_finite", lambda _: False)
+    training = build_training(manifest)
+    with contextlib.nullcontext() if ended else pytest.raises(InputError):
+        training.run(tmp_path / "checkpoint.pt")
+    assert [reader._descriptors for reader in training.feed.readers.values()] == [{}, {}]
 
 
 def test_weights_that_diverge_stop_the_training(manifest, tmp_path):
-    with pytest.raises(InputError, match=r"(not finite|loss is (nan|inf)).*lower learning_rate"):
+    with pytest.raises(
+        InputError, match=r"(not finite|loss is (nan|inf)).*lower learning_rate"
+    ) as caught:
         train(manifest, tmp_path, optimizer="sgd", learning_rate=1e30, epochs=5)
     assert not (tmp_path / "checkpoint.pt").exists()
+    assert "is kept" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

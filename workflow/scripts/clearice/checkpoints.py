@@ -2,6 +2,8 @@
 
 import os
 import pickle
+import zipfile
+import zlib
 from pathlib import Path
 
 import torch
@@ -10,31 +12,63 @@ from clearice.errors import InputError
 from clearice.files import atomic_path, remove_leftovers
 
 FORMAT_VERSION = 1
+_KEYS = (
+    "identity",
+    "epoch",
+    "batch",
+    "step",
+    "rows",
+    "seconds",
+    "interruptions",
+    "totals",
+    "network",
+    "optimizer",
+    "scaler",
+    "rng",
+    "device_rng",
+)
+# What zipfile and torch.load raise for files that are no checkpoint, and for damaged ones.
+_UNREADABLE = (
+    OSError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    LookupError,
+    zlib.error,
+    zipfile.BadZipFile,
+    pickle.UnpicklingError,
+)
 
 
 def save_checkpoint(path, state):
-    """Write `state` (tensors and plain values, with its `identity`) to `path`, atomically."""
+    """Write `state` (tensors and plain values under _KEYS) to `path`, atomically."""
     with atomic_path(path) as temporary:
         torch.save({"format_version": FORMAT_VERSION, **state}, temporary)
 
 
-def load_checkpoint(path, identity):
-    """Return the state in `path`, for a training of that `identity` (a flat dict).
+def load_checkpoint(path, identity, epochs):
+    """Return the state in `path`, for a training of that `identity` (a flat dict) and length.
 
-    Raises InputError for a file that is not a checkpoint, and for one of another training,
-    naming every difference.
+    Raises InputError for a file that is not a checkpoint or is damaged, for one of another
+    training, naming every difference, and for one that has come further than `epochs`.
     """
     try:
+        _check_sums(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise InputError("no such checkpoint", file=path) from None
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+    except _UNREADABLE as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
             f"not a readable checkpoint ({first[:100]})", file=path, advice="remove it"
         ) from None
     if not isinstance(state, dict) or state.get("format_version") != FORMAT_VERSION:
         raise InputError("not a checkpoint of this version of clearice", file=path)
+    missing = [key for key in _KEYS if key not in state]
+    if missing:
+        raise InputError(
+            "is a checkpoint without " + ", ".join(missing), file=path, advice="remove it"
+        )
     differences = describe_differences(state["identity"], identity)
     if differences:
         raise InputError(
@@ -42,7 +76,22 @@ def load_checkpoint(path, identity):
             file=path,
             advice="restore those settings, or train without this checkpoint",
         )
+    if (state["epoch"], state["batch"]) > (epochs, 0):
+        raise InputError(
+            f"holds {state['epoch']} epochs and {state['batch']} batches, more than the {epochs} "
+            "epochs of this training",
+            file=path,
+            advice="raise epochs, or train without this checkpoint",
+        )
     return state
+
+
+def _check_sums(path):
+    """Compare what is in the zip archive `path` with its CRC32: torch.load does not."""
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise zipfile.BadZipFile(f"{damaged} does not have its checksum: the file is damaged")
 
 
 def describe_differences(theirs, ours):
@@ -54,19 +103,20 @@ def describe_differences(theirs, ours):
     )
 
 
-def find_checkpoint(path, identity):
+def find_checkpoint(path, identity, epochs):
     """Return (state, remark) for a training that may continue from its own folder's checkpoint.
 
-    A checkpoint of another configuration or dataset must not stop a training that was asked for
-    with this one: it is set aside as {name}.other, and the remark says why. State and remark
-    are None where there is nothing to continue and nothing to say.
+    A checkpoint of another configuration or dataset, a damaged one, and one that has come
+    further must not stop a training that was asked for with this one: it is set aside as
+    {name}.other, and the remark says why. State and remark are None where there is nothing to
+    continue and nothing to say.
     """
     path = Path(path)
     remove_leftovers(path)
     if not path.exists():
         return None, None
     try:
-        return load_checkpoint(path, identity), None
+        return load_checkpoint(path, identity, epochs), None
     except InputError as error:
         aside = path.with_name(path.name + ".other")
         os.replace(path, aside)

@@ -59,6 +59,8 @@ class Feed:
 
     def __exit__(self, *_):
         self._loader.close()
+        for reader in self.readers.values():
+            reader.close()
 
     @property
     def waited_s(self):
@@ -72,11 +74,18 @@ class Feed:
             halves = self.manifest["noise_floor"]["train"] is not None
             swap = self._settings["swap_halves"] and halves
             codes = epoch_codes(count, seed, epoch, swap=swap)
-        return self._batches("train", epoch_order(count, seed, epoch), first, codes)
+        return self._batches("train", self._order("train", epoch), first, codes)
 
     def evaluation_batches(self, split):
         """Yield all patches of `split` in their order, as they are."""
-        return self._batches(split, np.arange(self.readers[split].n_patches), 0, None)
+        return self._batches(split, self._order(split), 0, None)
+
+    def _order(self, split, epoch=None):
+        """Return the order of the patches: shuffled in a training `epoch`, else as they are."""
+        count = self.readers[split].n_patches
+        if epoch is None:
+            return np.arange(count)
+        return epoch_order(count, self._settings["seed"], epoch)
 
     def _batches(self, split, order, first, codes):
         size = self._settings["batch_size"]
@@ -91,10 +100,13 @@ class Feed:
             inputs, targets = (side.float() for side in pair)
             yield FedBatch(position, patches, patches == size, inputs, targets)
 
-    def places(self, epoch, position):
-        """Return in words where the patches of a training batch lie, and bad pixels in them."""
-        reader, size, words = self.readers["train"], self._settings["batch_size"], []
-        order = epoch_order(reader.n_patches, self._settings["seed"], epoch)
+    def places(self, split, position, epoch=None):
+        """Return in words where the patches of a batch lie, and bad pixels in them.
+
+        It is the batch `position` of a training `epoch`, or of an evaluation where that is None.
+        """
+        reader, size, words = self.readers[split], self._settings["batch_size"], []
+        order = self._order(split, epoch)
         for i in order[position * size : (position + 1) * size]:
             micrograph, y, x = reader.where(int(i))
             bad = sum(np.count_nonzero(~np.isfinite(side)) for side in reader.read(int(i)))

@@ -67,6 +67,7 @@ class Training:
         self.epoch = self.batch = self.step = 0  # whole epochs, batches of this one, and steps
         self.rows, self.seconds, self.interruptions = [], 0.0, 0
         self.totals = EpochTotals()
+        self._good_checkpoint = None  # the last one, read or written
 
     def _identity(self):
         """Return, as a flat dict, all that the weights after a given step depend on."""
@@ -94,19 +95,20 @@ class Training:
     def resume(self, path, *, demanded=False):
         """Continue from the checkpoint `path` if it is ours; return a line about it, or None.
 
-        `demanded`: a checkpoint of another training is an InputError; else it is set aside.
+        `demanded`: a checkpoint that does not fit is an InputError; else it is set aside.
         """
+        epochs = self.settings["epochs"]
         if demanded:
-            state, remark = load_checkpoint(path, self.identity), None
+            state, remark = load_checkpoint(path, self.identity, epochs), None
         elif self.processes.rank:  # rank 0 sets aside what is not ours
             state, remark = None, None
         else:
-            state, remark = find_checkpoint(path, self.identity)
+            state, remark = find_checkpoint(path, self.identity, epochs)
         state = self.processes.share(state)
         if state is None:
             return remark
-        if state["epoch"] >= self.settings["epochs"] and not demanded:
-            return None  # that training came to its end; this one was asked for anew
+        if state["epoch"] == epochs and not demanded:  # this training was asked for anew
+            return f"{path} is of a training that came to its end; this one starts anew"
         self.optimization.restore(state)
         for name in _POSITION:
             setattr(self, name, state[name])
@@ -115,6 +117,9 @@ class Training:
         torch.set_rng_state(state["rng"])
         if self.device.type == "cuda" and state["device_rng"] is not None:
             torch.cuda.set_rng_state(state["device_rng"], self.device)
+        self._good_checkpoint = path
+        if self.epoch == epochs:
+            return f"{path} holds all {epochs} epochs: nothing is left to train"
         return f"continues from {path}: epoch {self.epoch + 1}, batch {self.batch + 1}"
 
     def save(self, path):
@@ -122,19 +127,25 @@ class Training:
         if not self.optimization.is_finite():
             raise InputError(
                 f"the weights are not finite after step {self.step}",
-                advice="lower learning_rate; the last good checkpoint is kept",
+                advice="lower learning_rate" + self._kept(),
             )
-        if self.processes.rank:
-            return
+        if not self.processes.rank:
+            save_checkpoint(path, self._state())
+        self._good_checkpoint = path
+
+    def _state(self):
+        """Return all that a checkpoint holds."""
         on_gpu = self.device.type == "cuda"
         state = {name: getattr(self, name) for name in _POSITION} | self.optimization.state()
-        state |= {
+        return state | {
             "identity": self.identity,
             "totals": vars(self.totals),
             "rng": torch.get_rng_state(),
             "device_rng": torch.cuda.get_rng_state(self.device) if on_gpu else None,
         }
-        save_checkpoint(path, state)
+
+    def _kept(self):
+        return "; the last good checkpoint is kept" if self._good_checkpoint else ""
 
     # Training
 
@@ -193,15 +204,17 @@ class Training:
         save = stop = False
         for (position, patches), loss, to_save, to_stop in reports:
             if not math.isfinite(loss):
-                raise InputError(
-                    f"the loss is {loss} in epoch {self.epoch + 1}, batch {position + 1}",
-                    found=f"patches {self.feed.places(self.epoch, position)}",
-                    advice="look at these or lower learning_rate; the last good checkpoint is kept",
-                )
+                where = f"in epoch {self.epoch + 1}, batch {position + 1}"
+                places = self.feed.places("train", position, self.epoch)
+                raise self._not_finite(f"the loss is {loss} {where}", places)
             self.totals.add_loss(loss, patches)
             self._progress.step(self.epoch + 1, loss)
             save, stop = save or to_save, stop or to_stop
         return save, stop
+
+    def _not_finite(self, what, places):
+        advice = "look at these or lower learning_rate" + self._kept()
+        return InputError(what, found=f"patches {places}", advice=advice)
 
     def _save(self, stop):
         """Write the checkpoint; with `stop` leave as the signal asks."""
@@ -238,23 +251,26 @@ class Training:
 
     def _evaluate(self, split):
         """Return the mean squared error over all pixels of `split`."""
-        total = torch.zeros(2, dtype=torch.float64, device=self.device)
+        n_patches = self.feed.readers[split].n_patches
+        count = -(-n_patches // self.settings["batch_size"])
+        sums = torch.zeros(count + 1, dtype=torch.float64, device=self.device)  # the last: to stop
         for batch in self.feed.evaluation_batches(split):
-            total[0] += self.optimization.error_sum(batch.input, batch.target, full=batch.full)
+            error = self.optimization.error_sum(batch.input, batch.target, full=batch.full)
+            sums[batch.position] = error
             if self._interruption.signal is not None and self.processes.world_size == 1:
                 break
-        total[1] = float(self._interruption.signal is not None)
+        sums[-1] = float(self._interruption.signal is not None)
         if self.processes.all_reduce is not None:
-            self.processes.all_reduce(total)
-        error, stop = total.tolist()
+            self.processes.all_reduce(sums)
+        *errors, stop = sums.tolist()
         if stop:
             self._save(stop=True)
-        if not math.isfinite(error):
-            raise InputError(
-                f"the loss of the {split} split is {error} after epoch {self.epoch + 1}",
-                advice="look for pixels that are not finite; the last good checkpoint is kept",
-            )
-        return error / (self.feed.readers[split].n_patches * self.feed.size_px**2)
+        for position, error in enumerate(errors):
+            if not math.isfinite(error):
+                where = f"after epoch {self.epoch + 1}, batch {position + 1}"
+                places = self.feed.places(split, position)
+                raise self._not_finite(f"the loss of the {split} split is {error} {where}", places)
+        return sum(errors) / (n_patches * self.feed.size_px**2)
 
 
 class _Clock:
