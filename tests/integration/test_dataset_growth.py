@@ -1,7 +1,5 @@
 """The dataset under Snakemake: what a new, edited or moved micrograph costs, and what survives."""
 
-import shutil
-
 import numpy as np
 import pytest
 from clearice.mrc import write_micrograph
@@ -86,7 +84,6 @@ def test_another_split_or_layout_cuts_no_micrograph_again(run):
     assert dataset_faults(dataset) == []
 
     write_config(run, config | {"dataset": {"concatenate": False}})
-    shutil.rmtree(dataset)
     process = run_snakemake(run, *RUN)
     assert "rule shard_micrograph" not in process.stdout
     assert binaries(run) == {}

@@ -58,6 +58,7 @@ rule concatenate_shards:
         mem_mb=256,
     params:
         split="{split}",
+        concatenate=config["dataset"]["concatenate"],  # outputs alone trigger no rerun
     script:
         "../scripts/concatenate_shards.py"
 

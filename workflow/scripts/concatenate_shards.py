@@ -6,24 +6,33 @@ from clearice.binaries import check_shard
 from clearice.bridge import run_job
 from clearice.files import write_json
 from clearice.growth import full_disk_is_one_line, grow, publish, sorted_by_name
-from clearice.manifest import split_part
+from clearice.manifest import SIDES, split_part
 from clearice.shards import read_shard_record
 
 
 def concatenate_shards(
-    records, input_bins, target_bins, segments, split, input_bin=None, target_bin=None
+    records,
+    input_bins,
+    target_bins,
+    segments,
+    split,
+    concatenate=True,
+    input_bin=None,
+    target_bin=None,
 ):
     """Write the split's binaries and `segments`, the split's part of the manifest (json).
 
     `records`: paths of the shards' json, beside which lie the binaries that they name
-    (`input_bins` and `target_bins`, listed for Snakemake to wait for). Without `input_bin` and
-    `target_bin` nothing is copied and the segments point at the shards.
+    (`input_bins` and `target_bins`, listed for Snakemake to wait for). Without `concatenate`
+    nothing is copied, the segments point at the shards, and older binaries are removed.
     """
     shards = [(path, read_shard_record(path)) for path in records]
     folder = Path(segments).parent
     store = folder / ".store"
     with full_disk_is_one_line(folder):
-        if input_bin is None:
+        if not concatenate:
+            for side in SIDES:
+                (folder / f"{split}_{side}.bin").unlink(missing_ok=True)
             write_json(segments, split_part(checked(shards), folder))
             if store.exists():
                 print(f"{store} is of no use with dataset.concatenate: false: delete it for room")
