@@ -76,6 +76,14 @@ BAD = {
     "infinite both ways": (image(with_pixel([np.inf, -np.inf])), "2 pixels are NaN or infinite"),
     "float16 overflow": (image(np.where(GOOD > 12, np.inf, GOOD), mode=12), "NaN or infinite"),
     "constant": (image(np.full((70, 90), 3.0)), "a constant image: .* found 3 everywhere"),
+    "beyond float32 once normalised": (
+        image(np.where(GOOD == GOOD.max(), -3.4e38, 3.4e38)),
+        "pixels that float32 cannot hold once they are normalised",
+    ),
+    "deviation below float32": (
+        image(np.where(GOOD == GOOD.max(), 1e-44, 0)),
+        "pixels that float32 cannot hold once they are normalised",
+    ),
     "smaller than a patch": (image(noise_image(15, 90)), "smaller than a patch"),
     "not a file": (lambda path: path.mkdir(), "cannot be read: Is a directory"),
 }
@@ -261,19 +269,33 @@ def test_a_workflow_skips_a_bad_micrograph_or_stops_at_it(tmp_path, tiny_config)
             write_mrc(folder / f"{name}_{half}.mrc", noise_image(70, 90, seed + len(name)))
     shutil.copy(folder / "good_EVN.mrc", folder / "bad_EVN.mrc")
     (folder / "bad_ODD.mrc").write_bytes(b"<html>404</html>")
+    for half in ("EVN", "ODD"):
+        (folder / f"gone_{half}.mrc").symlink_to("nowhere.mrc")
     tiny_config["micrographs"] = {
         "source": "files",
         "files": "data/*.mrc",
         "halves": {"input": "_EVN", "target": "_ODD"},
     }
     write_config(tmp_path, tiny_config)
-    records = [f"results/shards/{name}.json" for name in ("bad", "fine", "good")]
-    assert planned_jobs(tmp_path, *records) == {"shard_micrograph": 3}
+    records = [f"results/shards/{name}.json" for name in ("bad", "fine", "gone", "good")]
+    assert planned_jobs(tmp_path, *records) == {"shard_micrograph": 4}
     run_snakemake(tmp_path, "--cores", "2", *records)
     states = {path: read_shard_record(tmp_path / path)["status"] for path in records}
-    assert list(states.values()) == ["rejected", "ok", "ok"]
+    assert list(states.values()) == ["rejected", "ok", "rejected", "ok"]
+    assert "no such file" in read_shard_record(tmp_path / records[2])["reason"]
     assert "an HTML or XML page" in (tmp_path / "results/shards/bad.log").read_text()
     assert planned_jobs(tmp_path, *records) == {}
+    write_mrc(folder / "fine_ODD.mrc", noise_image(70, 90, 9))  # an older one takes its place
+    os.utime(folder / "fine_ODD.mrc", (1e9, 1e9))
+    assert planned_jobs(tmp_path, *records) == {"shard_micrograph": 1}
+    run_snakemake(tmp_path, "--cores", "2", *records)
+    for half in ("EVN", "ODD"):  # what was missing comes
+        (folder / f"gone_{half}.mrc").unlink()
+        shutil.copy(folder / f"good_{half}.mrc", folder / f"gone_{half}.mrc")
+    assert planned_jobs(tmp_path, *records) == {"shard_micrograph": 1}
+    for half in ("EVN", "ODD"):
+        (folder / f"gone_{half}.mrc").unlink()
+    del records[2]
     tiny_config["micrographs"]["on_error"] = "stop"
     write_config(tmp_path, tiny_config)
     assert planned_jobs(tmp_path, *records) == {}  # it changes no shard, but stops the dataset

@@ -76,6 +76,16 @@ def test_sides_that_are_sane_in_both_orders_are_told_by_the_length(tmp_path, ord
     assert len(warnings) == 1
 
 
+@pytest.mark.parametrize("stamp", [b"\0\0\x44\x44", b"\x11\x11\0\0", b"\x44\x44\0\0"])
+@pytest.mark.parametrize("order", "<>")
+def test_one_section_is_not_16_million_where_no_length_can_tell(tmp_path, order, stamp):
+    image = pixels_for(0, 256, 256)  # compressed: the length of the content is not known
+    path = write_mrc(tmp_path / "plain.mrc", image, 0, order, stamp=stamp)
+    (tmp_path / "a.mrc").write_bytes(bz2.compress(path.read_bytes()))
+    rows, _, _ = read(tmp_path / "a.mrc")
+    np.testing.assert_array_equal(rows, image)
+
+
 def test_the_pixel_size_is_cell_over_sampling(tmp_path):
     path = write_mrc(tmp_path / "a.mrc", IMAGE, mx=60, my=48, cell_x=90.0, cell_y=72.0)
     assert read(path)[2].pixel_size_angstrom == pytest.approx(1.5)

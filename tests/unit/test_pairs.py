@@ -10,9 +10,10 @@ SUFFIXES = {"input": "_EVN", "target": "_ODD"}
 FOLDERS = {"input": "even/", "target": "odd/"}
 
 
-def config(files=None, halves=None, target="synthetic_noise", source="files"):
+def config(files=None, halves=None, target="synthetic_noise", source="files", on_error="stop"):
+    section = {"source": source, "files": files, "halves": halves, "on_error": on_error}
     return {
-        "micrographs": {"source": source, "files": files, "halves": halves},
+        "micrographs": section,
         "simulation": {"count": 2},
         "empiar": {"entry": "10025"},
         "patches": {"target": target},
@@ -164,6 +165,32 @@ def test_a_table_that_does_not_fit_is_refused(tmp_path, text, message):
     touch(tmp_path, "p.mrc")
     (tmp_path / "t.tsv").write_text(text)
     with pytest.raises(InputError, match=message):
+        find_micrographs(config("t.tsv"), tmp_path)
+
+
+def test_with_skip_a_missing_file_is_left_to_be_rejected_unless_all_are(tmp_path):
+    touch(tmp_path, "p.mrc")
+    (tmp_path / "t.tsv").write_text("\ufeffmicrograph\tinput\na\tp.mrc\nb\tgone.mrc\n", "utf-8")
+    found = find_micrographs(config("t.tsv", on_error="skip"), tmp_path)
+    assert [files.input for files in found.values()] == ["p.mrc", "gone.mrc"]
+    with pytest.raises(InputError, match=r"1 files.*missing \(gone.mrc\)"):
+        find_micrographs(config("t.tsv"), tmp_path)
+    (tmp_path / "p.mrc").unlink()
+    with pytest.raises(InputError, match=r"2 files.*missing \(p.mrc, gone.mrc\)"):
+        find_micrographs(config("t.tsv", on_error="skip"), tmp_path)
+
+
+def test_a_link_to_nothing_is_found_and_a_folder_is_not(tmp_path):
+    touch(tmp_path, "a.mrc")
+    (tmp_path / "b.mrc").symlink_to("gone.mrc")
+    (tmp_path / "c.mrc").mkdir()
+    assert list(find_micrographs(config("*.mrc"), tmp_path)) == ["a", "b"]
+
+
+@pytest.mark.parametrize("row", [b"\xe5\tp.mrc", b'a\t"p'])
+def test_a_table_that_is_no_text_is_refused_in_one_line(tmp_path, row):
+    (tmp_path / "t.tsv").write_bytes(b"micrograph\tinput\n" + row)
+    with pytest.raises(InputError, match=r"t\.tsv: not a table of tab-separated UTF-8 text"):
         find_micrographs(config("t.tsv"), tmp_path)
 
 

@@ -5,7 +5,13 @@ import csv
 import pytest
 from clearice.errors import InputError
 from clearice.files import read_json
-from clearice.splits import check_rejected, hash_fraction, read_test_micrographs, split_of
+from clearice.splits import (
+    check_rejected,
+    hash_fraction,
+    read_test_micrographs,
+    require_distinct,
+    split_of,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from list_micrographs import list_micrographs
@@ -74,6 +80,22 @@ def test_unknown_names_are_all_listed(tmp_path):
         read_test_micrographs(path, {"a", "b"})
     with pytest.raises(InputError, match=r"absent\.txt: unreadable"):
         read_test_micrographs(tmp_path / "absent.txt", {"a"})
+
+
+def test_names_survive_a_byte_order_mark_and_indented_remarks(tmp_path):
+    path = tmp_path / "names.txt"
+    path.write_text("\ufeffa\n  # remark\n\n b \n", encoding="utf-8")
+    assert read_test_micrographs(path, {"a", "b"}) == ["a", "b"]
+
+
+def test_one_image_under_two_names_is_refused():
+    def record(name, digest, other=None, status="ok"):
+        sides = {"input": {"xxh3": digest}, "target": other and {"xxh3": other}}
+        return {"micrograph": name, "status": status, **sides}
+
+    require_distinct([record("a", "1", "2"), record("b", "3"), record("c", "3", status="rejected")])
+    with pytest.raises(InputError, match=r"1 images have several names.* found a and c"):
+        require_distinct([record("a", "1", "2"), record("b", "3"), record("c", "2", "4")])
 
 
 def test_more_rejected_than_allowed_stops_and_lists_them(capsys):

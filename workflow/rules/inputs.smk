@@ -16,10 +16,26 @@ def existing_files(micrograph, *roles):
     return {role: path for role, path in found.items() if path is not None}
 
 
-def shard_inputs(wildcards):
+def shard_sources(wildcards):
     """Return what a shard is cut from: the micrograph, and its other half if that is the target."""
     roles = ("input", "target") if config["patches"]["target"] == "halves" else ("input",)
     return existing_files(wildcards.micrograph, *roles)
+
+
+def shard_inputs(wildcards):
+    """Return the sources that Snakemake can wait for: a file that is missing gets rejected."""
+    sources = shard_sources(wildcards)
+    if config["micrographs"]["source"] != "files":
+        return sources
+    return {role: path for role, path in sources.items() if os.path.exists(path)}
+
+
+def source_states(wildcards):
+    """Return the size and time of change of the user's files: an older file is another one too."""
+    if config["micrographs"]["source"] != "files":
+        return []
+    files = [os.stat(path) for path in shard_inputs(wildcards).values()]
+    return [[status.st_size, int(status.st_mtime)] for status in files]
 
 
 def denoise_inputs(wildcards):

@@ -35,6 +35,9 @@ rule shard_micrograph:
         mem_mb=256,
     params:
         micrograph=lambda wildcards: wildcards.micrograph,
+        input=lambda wildcards: shard_sources(wildcards)["input"],
+        target=lambda wildcards: shard_sources(wildcards).get("target"),
+        states=source_states,
         patches=config["patches"],
         dtype=config["dataset"]["dtype"],
     script:

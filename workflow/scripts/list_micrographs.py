@@ -8,6 +8,7 @@ from clearice.splits import (
     check_rejected,
     micrograph_table,
     read_test_micrographs,
+    require_distinct,
     split_of,
 )
 
@@ -24,11 +25,13 @@ def list_micrographs(
     """Write the table (micrographs.tsv) of the shards whose records are at `records`.
 
     `test_micrographs` is a file of names that replaces the split by hash. Raises InputError
-    when too many micrographs are rejected, fewer than two are left, or a name is unknown.
+    when too many micrographs are rejected, fewer than two are left, a name is unknown, or one
+    image has two names.
     """
     records = sorted(map(read_shard_record, records), key=lambda record: record["micrograph"])
     known = {record["micrograph"] for record in records}
     check_rejected(records, allowed_fraction(on_error, max_rejected_fraction))
+    require_distinct(records)
     named = read_test_micrographs(test_micrographs, known) if test_micrographs else None
     accepted = [record["micrograph"] for record in records if record["status"] == "ok"]
     splits = split_of(accepted, test_fraction, seed, named)

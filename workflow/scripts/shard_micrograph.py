@@ -7,6 +7,7 @@ Memory holds one row of patches of input and of target, whatever the micrograph'
 import argparse
 import contextlib
 import functools
+import math
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -34,6 +35,7 @@ def shard_micrograph(
     dtype="float32",
     on_error="skip",
     target=None,
+    **_only_for_the_workflow,
 ):
     """Write the shard of `micrograph`: two files of patches (n, size, size) and their record.
 
@@ -174,28 +176,56 @@ def main():
     """Cut one micrograph by hand."""
     parser = argparse.ArgumentParser(
         description="Cut one micrograph, or one pair of halves, into a shard: PREFIX.input.bin "
-        "and PREFIX.target.bin (little-endian (n, size, size), no header) and PREFIX.json.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        "and PREFIX.target.bin (little-endian (n, size, size), no header) and PREFIX.json."
     )
     add = parser.add_argument
     add("input", help="MRC file: the micrograph, or the half that the network sees")
     add("--target-half", metavar="FILE", help="MRC file: the other half (with --target halves)")
     add("--output", metavar="PREFIX", required=True, help="where the three files go")
     add("--micrograph", metavar="NAME", help="name in the record (default: end of PREFIX)")
-    add("--patch-size-px", type=int, default=1024, help="side of a patch (px)")
-    add("--stride-px", type=int, default=512, help="step from patch to patch (px)")
+    for option, default, about in (
+        ("--patch-size-px", 1024, "side of a patch (px)"),
+        ("--stride-px", 512, "step from patch to patch (px)"),
+        ("--synthetic-noise-std", 1.0, "noise to add, in standard deviations"),
+        ("--lowpass-sigma-px", 2.0, "standard deviation of the Gaussian (px)"),
+        ("--seed", 0, "seed of the synthetic noise"),
+    ):
+        add(option, type=type(default), default=default, help=f"{about} (default: {default})")
     add("--cover-border", action="store_true", help="patches flush with the border as well")
-    add("--target", choices=targets.KINDS, default="halves", help="what the network must make")
-    add("--synthetic-noise-std", type=float, default=1.0, help="in standard deviations")
-    add("--lowpass-sigma-px", type=float, default=2.0, help="standard deviation of the Gaussian")
-    add("--hot-pixel-threshold", type=float, help="replace pixels so many std off (default: none)")
-    add("--seed", type=int, default=0, help="seed of the synthetic noise")
-    add("--dtype", choices=("float32", "float16"), default="float32", help="of the patches")
-    add("--on-error", choices=("stop", "skip"), default="stop", help="skip: a rejected shard")
+    add(
+        "--target",
+        choices=targets.KINDS,
+        default="halves",
+        help="what the network must make (default: halves)",
+    )
+    add(
+        "--hot-pixel-threshold",
+        type=float,
+        help="replace pixels so many standard deviations off, at least 3 (default: replace none)",
+    )
+    add(
+        "--dtype",
+        choices=("float32", "float16"),
+        default="float32",
+        help="of the patches (default: float32)",
+    )
+    add(
+        "--on-error",
+        choices=("stop", "skip"),
+        default="stop",
+        help="with a bad micrograph; skip leaves a rejected shard (default: stop)",
+    )
     arguments = parser.parse_args()
     for option in ("patch_size_px", "stride_px", "synthetic_noise_std", "lowpass_sigma_px"):
-        if not getattr(arguments, option) > 0:
-            parser.error(f"--{option.replace('_', '-')} must be above 0")
+        if not 0 < getattr(arguments, option) < math.inf:
+            parser.error(f"--{option.replace('_', '-')} must be above 0, and finite")
+    threshold = arguments.hot_pixel_threshold
+    if threshold is not None and not 3 <= threshold < math.inf:
+        parser.error("--hot-pixel-threshold must be 3 or more, and finite")
+    if (arguments.target == "halves") != (arguments.target_half is not None):
+        parser.error("--target halves needs --target-half FILE, and no other target takes one")
+    if arguments.output.endswith("/") or Path(arguments.output).is_dir():
+        parser.error(f"--output {arguments.output} is a folder: add a name for the three files")
     patches = {
         "size_px": arguments.patch_size_px,
         "stride_px": arguments.stride_px,

@@ -143,11 +143,13 @@ def _sane_fields(raw, path, size_bytes):
     if candidates:
         return max(candidates, key=lambda candidate: candidate[:3])[3]
     nx, ny, nz, mode = struct.unpack_from("<4i", raw)
+    (extended_bytes,) = struct.unpack_from("<i", raw, 92)
     raise InputError(
         "not an MRC file: its header is garbage in both byte orders",
         file=path,
-        expected=f"a known mode and sides of 1 to {MAX_SIDE_PX} px",
-        found=f"mode {mode}, {nx} x {ny} x {nz}",
+        expected=f"a known mode, sides of 1 to {MAX_SIDE_PX} px, at most "
+        f"{MAX_EXTENDED_BYTES >> 20} MiB of extended header",
+        found=f"mode {mode}, {nx} x {ny} x {nz}, {extended_bytes} bytes of it",
         advice="fetch the file again, or convert it to MRC",
     )
 
@@ -157,7 +159,7 @@ def _is_sane(fields):
         fields["mode"] in _MODE_BITS
         and 0 < fields["nx"] <= MAX_SIDE_PX
         and 0 < fields["ny"] <= MAX_SIDE_PX
-        and 0 < fields["nz"] <= 1 << 24
+        and 0 < fields["nz"] < 1 << 24  # which is 1 in the other byte order
         and 0 <= fields["nsymbt"] <= MAX_EXTENDED_BYTES
     )
 

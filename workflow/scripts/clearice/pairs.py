@@ -36,7 +36,7 @@ def find_micrographs(config, directory="."):
     elif section["source"] == "empiar":
         found = _paired(_published(config["empiar"], directory), section["halves"])
     else:
-        found = _on_disk(section["files"], section["halves"], Path(directory))
+        found = _on_disk(section, Path(directory))
     _require_distinct_names(found)
     if config["patches"]["target"] == "halves":
         _require_targets(found)
@@ -66,8 +66,14 @@ def _published(empiar, directory):
     return [f"results/micrographs/{name}" for name in download.list_entry(empiar, directory)]
 
 
-def _on_disk(patterns, halves, directory):
-    """Return the micrographs of globs and tables."""
+def _on_disk(section, directory):
+    """Return the micrographs of globs and tables.
+
+    With on_error skip a missing file of a table, like a link to nothing, is a micrograph to
+    reject.
+    """
+    patterns, halves = section["files"], section["halves"]
+    skip_missing = section["on_error"] == "skip"
     if not patterns:
         raise InputError(
             "micrographs.files is empty",
@@ -78,9 +84,10 @@ def _on_disk(patterns, halves, directory):
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
         suffix = PurePath(pattern).suffix
         if suffix == ".tsv":
-            found += [MicrographFiles(**row) for row in tables.rows_of_tsv(pattern, directory)]
+            rows = tables.rows_of_tsv(pattern, directory, skip_missing)
+            found += [MicrographFiles(**row) for row in rows]
         elif suffix == ".star":
-            found += _of_star(pattern, halves, directory)
+            found += _of_star(pattern, halves, directory, skip_missing)
         else:
             paths += _matches(pattern, directory)
     return found + _paired(sorted(set(paths)), halves)
@@ -88,7 +95,7 @@ def _on_disk(patterns, halves, directory):
 
 def _matches(pattern, directory):
     matches = glob.glob(pattern, root_dir=directory, recursive=True)
-    paths = [path for path in matches if (directory / path).is_file()]
+    paths = [path for path in matches if not (directory / path).is_dir()]
     if not paths:
         raise InputError(
             "no file matches micrographs.files",
@@ -154,7 +161,7 @@ def _role(path, halves):
     return None, None
 
 
-def _of_star(table, halves, directory):
+def _of_star(table, halves, directory, skip_missing):
     """Return the micrographs of a RELION .star file.
 
     Columns rlnMicrographNameEven and rlnMicrographNameOdd make pairs (input, target). Otherwise
@@ -171,10 +178,10 @@ def _of_star(table, halves, directory):
     elif halves is None:
         sides = [paths]
     elif any(_role(path, halves)[0] for path in paths):
-        return _paired(tables.paths_beside(paths, table, directory), halves)
+        return _paired(tables.paths_beside(paths, table, directory, skip_missing), halves)
     else:
         sides = [[_half_of(path, halves[role]) for path in paths] for role in ("input", "target")]
-    found = [tables.paths_beside(side, table, directory) for side in sides]
+    found = [tables.paths_beside(side, table, directory, skip_missing) for side in sides]
     names = map(micrograph_name, paths)
     return [MicrographFiles(*row) for row in zip(names, *found, strict=True)]
 

@@ -58,12 +58,13 @@ def read_test_micrographs(path, known):
     Raises InputError when it can't be read or names micrographs that are not in `known`.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             f"unreadable ({error})", file=path, advice="see split.test_micrographs in config.yaml"
         ) from None
-    names = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    names = [line.strip() for line in lines]
+    names = [name for name in names if name and not name.startswith("#")]
     if unknown := [name for name in names if name not in known]:
         raise InputError(
             "unknown micrographs: " + ", ".join(unknown),
@@ -71,6 +72,23 @@ def read_test_micrographs(path, known):
             expected=f"names such as {min(known)}" if known else None,
         )
     return names
+
+
+def require_distinct(records):
+    """Raise InputError if accepted micrographs share a file's content: the split would leak."""
+    users = {}
+    for record in records:
+        hashes = {(record[side] or {}).get("xxh3") for side in ("input", "target")}
+        for digest in (hashes - {None}) if record["status"] == "ok" else ():
+            users.setdefault(digest, []).append(record["micrograph"])
+    shared = sorted({" and ".join(names) for names in users.values() if len(names) > 1})
+    if shared:
+        raise InputError(
+            f"{len(shared)} images have several names, which a split could tear apart",
+            expected="one micrograph an image",
+            found=", ".join(shared[:_LISTED]) + ", ..." * (len(shared) > _LISTED),
+            advice="leave out the copies",
+        )
 
 
 def allowed_fraction(on_error, max_rejected_fraction):

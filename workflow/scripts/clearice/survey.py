@@ -59,6 +59,17 @@ def survey_micrograph(blocks, path):
             found=f"{result.minimum:g} everywhere",
             advice="make the micrograph again",
         )
+    with np.errstate(over="ignore"):
+        std = np.float32(result.std)
+        extremes = np.float32([result.minimum - result.mean, result.maximum - result.mean])
+    if not (std > 0 and np.isfinite(extremes).all() and np.isfinite(extremes / std).all()):
+        raise InputError(
+            "pixels that float32 cannot hold once they are normalised",
+            file=path,
+            expected="a standard deviation and distances from the mean within float32",
+            found=f"pixels of {result.minimum:g} to {result.maximum:g}, deviation {result.std:g}",
+            advice="scale the micrograph, or set patches.hot_pixel_threshold",
+        )
     return Survey(result)
 
 

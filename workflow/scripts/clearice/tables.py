@@ -8,11 +8,12 @@ from clearice.errors import InputError
 _ROLES = ("input", "target", "truth")
 
 
-def rows_of_tsv(table, directory):
+def rows_of_tsv(table, directory, skip_missing=False):
     """Return a dict a line of a table with columns micrograph, input and (for pairs) target.
 
     Keys: name, input, and target and truth where the line has them. Paths are relative to
-    `directory` or to a folder above the table. Raises InputError, listing every culprit.
+    `directory` or to a folder above the table; see paths_beside for missing ones. Raises
+    InputError, listing every culprit.
     """
     with _open_table(directory / table) as file:
         try:
@@ -36,7 +37,7 @@ def rows_of_tsv(table, directory):
         raise InputError(f"no micrograph or no input in line {', '.join(empty)}", file=table)
     named = [(line, role) for line in lines for role in _ROLES if line.get(role)]
     rows = {id(line): {"name": line["micrograph"]} for line in lines}
-    paths = paths_beside([line[role] for line, role in named], table, directory)
+    paths = paths_beside([line[role] for line, role in named], table, directory, skip_missing)
     for (line, role), path in zip(named, paths, strict=True):
         rows[id(line)][role] = path
     return list(rows.values())
@@ -64,14 +65,17 @@ def columns_of_star(path):
     )
 
 
-def paths_beside(paths, table, directory):
+def paths_beside(paths, table, directory, skip_missing=False):
     """Return `paths`, found relative to `directory` or to a folder above `table`.
 
     RELION writes paths relative to its project, which is some folder above the STAR file.
-    Raises InputError that lists the missing ones.
+    Raises InputError that lists the missing ones; with `skip_missing` they stay as they are, to
+    be rejected one by one, unless all are missing.
     """
     found = [_beside(path, table, directory) for path in paths]
     missing = [path for path, there in zip(paths, found, strict=True) if not there]
+    if skip_missing and len(missing) < len(paths):
+        return [there or path for path, there in zip(paths, found, strict=True)]
     if missing:
         raise InputError(
             f"{len(missing)} files that it names are missing ({', '.join(missing)})",
@@ -90,6 +94,6 @@ def _beside(path, table, directory):
 
 def _open_table(path):
     try:
-        return open(path, newline="", encoding="utf-8")
+        return open(path, newline="", encoding="utf-8-sig")  # spreadsheets write a BOM
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", file=path) from None
