@@ -1,15 +1,12 @@
 """clearice: micrographs -> shards -> dataset -> model -> reference -> parity -> denoised -> report.
 
-`snakemake --cores all` makes everything; `snakemake --cores all dataset` (or shards, model,
-reference, parity, denoised, report) stops there.
+`snakemake --cores all` makes everything; `snakemake --cores all dataset` (or micrographs, shards,
+model, reference, parity, denoised, report) stops there.
 """
 
 from snakemake.utils import min_version
 
 min_version("9.20")
-
-
-configfile: "config.yaml"
 
 
 include: "workflow/rules/common.smk"

@@ -76,13 +76,40 @@ def test_the_users_own_files_need_no_job_to_make_them(tmp_path, tiny_config):
         ({"split": {"test_fraction": 1.5}}, "found 1.5"),
         ({"micrographs": {"source": "files"}}, "micrographs.files"),
         ({"micrographs": {"source": "files", "files": "none/*.mrc"}}, "none/*.mrc"),
+        ({"split": {"test_micrographs": "none.txt"}}, "none.txt: unreadable"),
+        ({"split": {"test_micrographs": "config.yaml"}}, "config.yaml: unknown micrographs: "),
     ],
 )
 def test_a_mistake_stops_before_any_job_with_one_line(tmp_path, change, words):
     write_config(tmp_path, change)
-    process = run_snakemake(tmp_path, "--cores", "1", check=False)
+    assert words in refusal(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"patches: {size_px: 64", "config.yaml: not YAML"),
+        (b"report: {title: \xe5}", "config.yaml: not YAML"),
+        (b"- patches", "config.yaml: wrong content: expected a mapping of keys"),
+        (None, "config.yaml: cannot be read (No such file or directory)"),
+    ],
+)
+def test_a_configuration_that_cannot_be_read_is_one_line_too(tmp_path, content, words):
+    if content is not None:
+        (tmp_path / "config.yaml").write_bytes(content)
+    assert words in refusal(tmp_path)
+
+
+def refusal(directory):
+    """Return the one line of a run that must stop before any job."""
+    process = run_snakemake(directory, "--cores", "1", check=False)
     assert process.returncode == 1
     (line,) = [line for line in process.stdout.splitlines() if line.strip()]
     assert line.startswith("error: ")
-    assert words in line
-    assert not (tmp_path / "results").exists()
+    assert not (directory / "results").exists()
+    return line
+
+
+def test_an_empty_configuration_is_the_default_one(tmp_path):
+    (tmp_path / "config.yaml").write_text("# everything as it is\n")
+    assert planned_jobs(tmp_path, "shards")["simulate_micrograph"] == 8

@@ -9,6 +9,7 @@ import plan as plan_script
 import pytest
 import yaml
 from clearice import planning
+from clearice.bridge import run_command
 from clearice.config import complete_config
 from clearice.errors import InputError
 from clearice.mrc import write_micrograph
@@ -276,6 +277,10 @@ def test_the_command_needs_a_configuration(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", ["plan.py"])
     with pytest.raises(InputError, match=r"config\.yaml: cannot be read"):
         plan_script.main()
+    monkeypatch.setattr("sys.argv", ["plan.py", "--directory", "nowhere"])
+    with pytest.raises(SystemExit, match=r"error: nowhere: No such file or directory"):
+        run_command(plan_script.main)
+    monkeypatch.setattr("sys.argv", ["plan.py"])
     (tmp_path / "config.yaml").write_text("patches: [")
     with pytest.raises(InputError, match=r"config\.yaml: not YAML"):
         plan_script.main()

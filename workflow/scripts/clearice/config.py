@@ -28,6 +28,21 @@ _Validator = jsonschema.validators.extend(
 )
 
 
+def read_config(path):
+    """Return what is in a configuration file, {} for nothing; InputError if it can't be read."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            config = yaml.safe_load(file)
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror})", file=path) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"not YAML ({error})", file=path) from None
+    if not isinstance(config, dict | None):
+        found = _literal(config)
+        raise InputError("wrong content", file=path, expected="a mapping of keys", found=found)
+    return config or {}
+
+
 def complete_config(config, schema_path):
     """Return `config` with every default of the schema filled in, or raise InputError.
 
