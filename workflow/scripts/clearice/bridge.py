@@ -12,6 +12,11 @@ import traceback
 
 from clearice.errors import InputError
 
+_PATH_ERRORS = {
+    *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG),
+    *(errno.EACCES, errno.EPERM, errno.EROFS),
+}
+
 
 def job_arguments(snakemake):
     """Return the keywords of a job: its named inputs, outputs and params, as plain values.
@@ -38,8 +43,9 @@ def _plain(value):
 def run_job(function, snakemake):
     """Call `function` with the job's keywords; its output and errors go to the job's log.
 
-    An InputError and a full disk end the job with one line in the log and on standard error and
-    exit status 1; any other exception keeps its traceback, because it is our mistake. SIGTERM
+    What the user can mend (an InputError, a full disk, a path that cannot be used) ends the job
+    with one line in the log and on standard error and exit status 1; any other exception keeps
+    its traceback, because it is our mistake. SIGTERM
     (Slurm, Ctrl-C in Snakemake) unwinds the function as KeyboardInterrupt does.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -50,6 +56,9 @@ def run_job(function, snakemake):
             stack.enter_context(contextlib.redirect_stderr(log))
         try:
             function(**job_arguments(snakemake))
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            sys.exit(130)
         except Exception as error:
             line = users_line(error)
             if line is None:
@@ -78,7 +87,9 @@ def users_line(error):
     """Return the line for an error that the user can mend, None for a mistake of ours."""
     if isinstance(error, InputError):
         return str(error)
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        where = f"{error.filename}: " if error.filename else ""
+    if not isinstance(error, OSError):
+        return None
+    where = f"{error.filename}: " if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"{where}{error.strerror}; make room and run again"
-    return None
+    return f"{where}{error.strerror}" if where and error.errno in _PATH_ERRORS else None
