@@ -5,6 +5,12 @@ WRITES  nothing
 """
 
 
+rule micrographs:
+    """Stop after the micrographs: simulate or download them; the user's own files are there."""
+    input:
+        results_of("micrographs"),
+
+
 rule shards:
     """Stop after the shards."""
     input:
