@@ -199,11 +199,15 @@ def test_float32_results_do_not_pass_as_float64(bundle, output):
     assert compare(bundle, output, precision="float64")["verdict"] == "failed"
 
 
-def test_an_unknown_precision_class_is_refused(bundle, output):
-    record = json.loads((output / "result.json").read_text()) | {"precision": "float8"}
+@pytest.mark.parametrize("declared", ["float8", ["float32"], {"a": 1}])
+def test_an_unknown_precision_class_fails_and_is_no_error(bundle, output, declared):
+    record = json.loads((output / "result.json").read_text()) | {"precision": declared}
     (output / "result.json").write_text(json.dumps(record))
+    verdict = compare(bundle, output)
+    assert verdict["lowest_failing_rung"] == "bundle"
+    assert "unknown precision class: expected float32 | tf32" in verdict["diagnosis"][0]
     with pytest.raises(InputError, match="unknown precision class"):
-        compare(bundle, output)
+        compare(bundle, output, precision="float8")
 
 
 def test_the_configured_class_counts_not_the_declared_one(bundle, output):

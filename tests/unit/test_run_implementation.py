@@ -71,6 +71,25 @@ def test_a_result_that_is_not_json_is_replaced(tmp_path):
     assert "not JSON" in result["message"]
 
 
+@pytest.mark.parametrize(
+    "text", ["'[' * 100000", "json.dumps({'message': 7, 'x': '\\ud800'})", "'{\"x\": 1e999}'"]
+)
+def test_a_hostile_result_stops_nothing(tmp_path, text):
+    result = run(tmp_path, script(tmp_path, f"(folder / 'result.json').write_text({text})"))
+    assert result["status"] == "finished"
+    assert isinstance(result["message"], str)
+
+
+def test_a_folder_in_place_of_the_result_is_replaced(tmp_path):
+    result = run(tmp_path, script(tmp_path, "(folder / 'result.json').mkdir()"))
+    assert result["message"] == "result.json cannot be read: Is a directory"
+
+
+def test_colours_of_an_error_do_not_stay(tmp_path):
+    result = run(tmp_path, script(tmp_path, "sys.exit('\x1b[31mno GPU\x1b[0m')"))
+    assert result["message"] == "?[31mno GPU?[0m"
+
+
 def test_old_results_are_gone_before_the_command_starts(tmp_path):
     (tmp_path / "output").mkdir()
     (tmp_path / "output" / "test_output.bin").write_bytes(b"stale")

@@ -12,7 +12,7 @@ rule run_implementation:
         manifest="results/reference/manifest.json",
         files=rules.export_reference.output.files,
         program=implementation_program,
-        code=library("layout"),
+        code=library("files", "layout", "outcome"),
     output:
         output=directory("results/parity/{implementation}/output"),
     log:
@@ -43,6 +43,7 @@ rule compare_implementation:
             "evidence",
             "layout",
             "mistakes",
+            "outcome",
             "parity",
             "results",
             "tolerances",

@@ -2,7 +2,7 @@
 
     compare_implementation.py BUNDLE OUTPUT [--precision CLASS] [--write FOLDER]
 
-Exit status: 0 passed, 1 failed or not run, 2 the bundle cannot be used.
+Exit status: 0 passed, 1 failed or not run, 2 the bundle cannot be used or the verdict not written.
 """
 
 import argparse
@@ -23,14 +23,21 @@ def compare_implementation(manifest, output, verdict, text, junit, name, precisi
     """
     result = compare(Bundle(Path(manifest).parent), output, name, precision)
     write_verdict(result, verdict, text, junit)
-    print(verdict_text(result))
+    _say(verdict_text(result))
+
+
+def _say(text):
+    """Print what has words of others in it: no terminal or log has all of Unicode."""
+    encoding = sys.stdout.encoding or "utf-8"
+    print(text.encode(encoding, "replace").decode(encoding), end="")
 
 
 def main(arguments=None):
     """Run the command line; return its exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0],
-        epilog="exit status: 0 passed, 1 failed or not run, 2 the bundle cannot be used",
+        epilog="exit status: 0 passed, 1 failed or not run, 2 the bundle cannot be used or the "
+        "verdict not written",
     )
     parser.add_argument("bundle", help="folder of the reference bundle")
     parser.add_argument("output", help="folder that the implementation wrote")
@@ -51,11 +58,15 @@ def main(arguments=None):
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    _say(verdict_text(result))
     if options.write:
         folder = Path(options.write)
-        paths = (folder / name for name in ("verdict.json", "verdict.txt", "junit.xml"))
-        write_verdict(result, *paths)
-    print(verdict_text(result), end="")
+        paths = [folder / name for name in ("verdict.json", "verdict.txt", "junit.xml")]
+        try:
+            write_verdict(result, *paths)
+        except OSError as error:
+            print(f"error: cannot write into {folder}: {error.strerror}", file=sys.stderr)
+            return 2
     return 0 if result["verdict"] == "passed" else 1
 
 

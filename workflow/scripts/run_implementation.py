@@ -5,7 +5,6 @@ of the workflow: the job succeeds and result.json says what happened.
 """
 
 import contextlib
-import json
 import os
 import shlex
 import shutil
@@ -16,7 +15,9 @@ import threading
 import time
 from pathlib import Path
 
+from clearice.files import write_json
 from clearice.layout import RESULT
+from clearice.outcome import one_line, read_outcome
 
 CANNOT_RUN = 3
 STOP_S = 10  # for a command that is stopped to end by itself
@@ -40,11 +41,11 @@ def run_implementation(manifest, output, command, repository, **_):
     result |= {
         "status": {0: "finished", CANNOT_RUN: "not run"}.get(status, "failed"),
         "exit_status": status,
-        "message": last_line if status else result.get("message", ""),
+        "message": one_line(last_line) if status else result.get("message", ""),
         "seconds": round(time.perf_counter() - start, 3),
         "command": command,
     }
-    (folder / RESULT).write_text(json.dumps(result, indent=1) + "\n")
+    write_json(folder / RESULT, result)
     print(f"{result['status']}, exit status {status}: {result['message']}")
 
 
@@ -76,11 +77,13 @@ def _run(words):
         )
     except OSError as error:
         return 127, f"cannot start {words[0]}: {error.strerror}"
-    said = {process.stdout: [""], process.stderr: [""]}
-    readers = [threading.Thread(target=_follow, args=item, daemon=True) for item in said.items()]
-    for reader in readers:
-        reader.start()
-    try:
+    try:  # at once: SIGTERM may come before the readers are there
+        said = {process.stdout: [""], process.stderr: [""]}
+        readers = [
+            threading.Thread(target=_follow, args=item, daemon=True) for item in said.items()
+        ]
+        for reader in readers:
+            reader.start()
         status = process.wait()
     finally:
         _stop_group(process)
@@ -108,13 +111,13 @@ def _stop_group(process):
 
 def _own_result(folder):
     """Return what the implementation says of itself, or why that cannot be read."""
-    try:
-        result = json.loads((folder / RESULT).read_text())
-    except FileNotFoundError:
-        return {}
-    except (ValueError, OSError) as error:
-        return {"message": f"its {RESULT} is not JSON: {error}"}
-    return result if isinstance(result, dict) else {"message": f"its {RESULT} is no object"}
+    path = folder / RESULT
+    record, fault = read_outcome(path)
+    if fault and path.exists():
+        record = {"message": fault}
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    return record
 
 
 if "snakemake" in globals():

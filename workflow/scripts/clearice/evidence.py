@@ -57,23 +57,26 @@ def explain(found, right, candidates):
     """Return the words of the candidate (words, values) that agrees best, or None."""
     pairs = ((norm(found - values), words) for words, values in candidates)
     remaining, words = min(pairs, default=(np.inf, None))
-    return words if remaining <= EXPLAINED * norm(found - right) else None
+    # What overflows explains nothing: infinity is no more than a part of infinity.
+    explained = remaining <= EXPLAINED * norm(found - right) < np.inf
+    return words if explained else None
 
 
 def factor_of(found, right, shape):
     """Say so if arrays `found` are arrays `right` times one number; `shape` is the case's."""
     f, r = (np.concatenate([t.ravel() for t in tensors]) for tensors in (found, right))
     factor = float(f @ r / (r @ r))
-    if f.size < 2 or norm(f - factor * r) > EXPLAINED * norm(f - r):
+    if f.size < 2 or not norm(f - factor * r) <= EXPLAINED * norm(f - r) < np.inf:
         return None
     return mistakes.factor_words(factor, shape) or f"{factor:.4g} times what they should be"
 
 
 def storage(found, right):
     """Say so if the values are right but stored in another way."""
-    memory = found.astype("<f4").ravel()
+    memory = np.ascontiguousarray(found).ravel()
     with np.errstate(all="ignore"):
-        swapped = memory.view(">f4").astype(np.float64).reshape(right.shape)
+        swapped = memory.view(memory.dtype.newbyteorder("S")).astype(np.float64)
+        swapped = swapped.reshape(right.shape)
     others = [("the bytes are in big-endian order: write little-endian", swapped)]
     if right.ndim == 4:
         reversed_order = memory.reshape(right.shape[::-1]).transpose(3, 2, 1, 0)

@@ -16,6 +16,7 @@ from clearice.layout import (
     case_results,
     trained_weights,
 )
+from clearice.outcome import one_line
 from clearice.results import Results
 from clearice.tolerances import PRECISIONS, norm
 
@@ -28,13 +29,12 @@ def compare(bundle, output, name="implementation", precision=None):
 
     `precision`: the class whose tolerances apply; None: what result.json declares, or float32.
     """
-    record = Results(output, np.float32).record
-    precision = precision or record.get("precision", "float32")
-    if precision not in PRECISIONS:
+    if precision not in (None, *PRECISIONS):
         raise InputError(
             "unknown precision class", expected=" | ".join(PRECISIONS), found=repr(precision)
         )
-    results = Results(output, np.float64 if precision == "float64" else np.float32)
+    results = Results(output, precision)
+    precision = results.precision
     verdict = {
         "implementation": name,
         "precision": precision,
@@ -47,12 +47,14 @@ def compare(bundle, output, name="implementation", precision=None):
     rows = _rows(bundle, results, precision)
     summary = _summary(rows)
     passed = summary["lowest_failing_rung"] is None
+    with np.errstate(all="ignore"):  # results may be so wrong that their squares overflow
+        diagnosis = [] if passed else diagnose(bundle, results, rows, precision)
     return {
         **verdict,
         "verdict": "passed" if passed else "failed",
         **summary,
         "repeat_bit_equal": _repeat_bit_equal(bundle, results),
-        "diagnosis": [] if passed else diagnose(bundle, results, rows, precision),
+        "diagnosis": diagnosis,
         "rows": rows,
     }
 
@@ -109,10 +111,12 @@ def _largest_error(rows, rung):
 
 
 def _row(rung, name, fault=None, **facts):
+    """Return a row; a number that is too large for float64 is null, as JSON has no infinity."""
     empty = dict.fromkeys(
         ("max_error", "at", "value", "reference", "relative_l2", "oracle_l2",
          "reference_oracle_l2", "percent")
     )  # fmt: skip
+    facts = {key: _finite(value) for key, value in facts.items()}
     return {"rung": rung, "name": name, "passed": False, "fault": fault, **empty, **facts}
 
 
@@ -120,13 +124,13 @@ def _bundle_row(bundle, results):
     """Check that the command ended well and that the results are of this bundle."""
     record = results.record
     if record.get("status") == "failed":
-        fault = f"exit status {record.get('exit_status')}: {record.get('message')}"
+        fault = f"exit status {one_line(record.get('exit_status'))}: {record.get('message')}"
     elif results.fault:
         fault = results.fault
     elif "bundle_id" not in record:
         fault = "result.json does not say which bundle_id the results are of"
     elif record["bundle_id"] != bundle.manifest["bundle_id"]:
-        fault = f"results of another bundle: {record['bundle_id']}, stale?"
+        fault = f"results of another bundle: {one_line(record['bundle_id'])[:40]}, stale?"
     else:
         return _row("bundle", "result.json", passed=True)
     return _row("bundle", "result.json", fault)
@@ -159,21 +163,28 @@ def _errors(found, reference, tolerance):
             "at": [int(index) for index in at],
             "reference": float(reference[at]),
         }
-    error = found.astype(np.float64) - reference
-    at = np.unravel_index(int(np.argmax(np.abs(error))), error.shape)
-    worst, l2 = abs(float(error[at])), norm(error)
+    with np.errstate(over="ignore"):
+        error = found.astype(np.float64) - reference
+        at = np.unravel_index(int(np.argmax(np.abs(error))), error.shape)
+        worst, l2 = abs(float(error[at])), norm(error)
+        relative = _relative(error, reference)
     shares = [worst / tolerance["absolute"]]
     if tolerance["l2"] is not None:
         shares.append(l2 / tolerance["l2"])
-    return {
+    row = {
         "passed": all(share <= 1 for share in shares),
         "max_error": worst,
         "at": [int(index) for index in at],
         "value": float(found[at]),
         "reference": float(reference[at]),
-        "relative_l2": _relative(error, reference),
+        "relative_l2": relative,
         "percent": 100 * max(shares),
     }
+    return row if math.isfinite(row["percent"]) else row | {"fault": _too_large(row)}
+
+
+def _too_large(row):
+    return f"{row['value']:.3g} where {row['reference']:.3g} was expected"
 
 
 def _case_loss_row(bundle, results, prefix, case, precision):
@@ -192,16 +203,17 @@ def _loss_errors(found, judged, loss, precision):
         return {"fault": "the loss is NaN or infinite", "reference": judged}
     share = abs(found - judged) / loss["tolerance"][precision]
     exact = loss["float64"]
-    return {
+    row = {
         "passed": share <= 1,
         "max_error": abs(found - judged),
         "value": found,
         "reference": judged,
-        "relative_l2": _finite(abs(found - judged) / abs(judged)) if judged else None,
+        "relative_l2": abs(found - judged) / abs(judged) if judged else None,
         "oracle_l2": abs(found - exact) / abs(exact) if exact else None,
         "reference_oracle_l2": abs(loss["float32"] - exact) / abs(exact) if exact else None,
         "percent": 100 * share,
     }
+    return row if math.isfinite(row["percent"]) else row | {"fault": _too_large(row)}
 
 
 def _curve_row(bundle, results, precision):
@@ -233,8 +245,11 @@ def _repeat_bit_equal(bundle, results):
         again = results.folder / f"{full}.bin"
         if not (first.is_file() and again.is_file()):
             return None
-        if first.read_bytes() != again.read_bytes():
-            return False
+        try:
+            if first.read_bytes() != again.read_bytes():
+                return False
+        except OSError:
+            return None
     return True
 
 
@@ -244,4 +259,4 @@ def _relative(error, reference):
 
 
 def _finite(value):
-    return value if value is not None and math.isfinite(value) else None
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,24 +1,32 @@
 """What an implementation wrote, read without trusting it."""
 
-import json
 import math
 from pathlib import Path
 
 import numpy as np
 
 from clearice.layout import LOSS, RESULT, TRAINING_LOSS
+from clearice.outcome import one_line, read_outcome
+from clearice.tolerances import PRECISIONS
 
 
 class Results:
     """The output folder of an implementation; every reader returns (value, None) or (None, fault).
 
     A fault is one sentence: what is wrong with which file. `record` is result.json, or an empty
-    dict, and `fault` says why.
+    dict, and `fault` says why. `precision` is the class asked for, else the one that result.json
+    declares, else float32.
     """
 
-    def __init__(self, folder, dtype):
-        self.folder, self.dtype = Path(folder), np.dtype(dtype).newbyteorder("<")
-        self.record, self.fault = self._read_record()
+    def __init__(self, folder, precision=None):
+        self.folder = Path(folder)
+        self.record, self.fault = read_outcome(self.folder / RESULT)
+        self.precision = precision or self.record.get("precision") or PRECISIONS[0]
+        if self.precision not in PRECISIONS:
+            found, self.precision = one_line(self.precision), PRECISIONS[0]
+            expected = " | ".join(PRECISIONS)
+            self.fault = f"unknown precision class: expected {expected}, found {found[:40]}"
+        self.dtype = np.dtype("<f8" if self.precision == "float64" else "<f4")
         self.losses, self.losses_fault = self._read_table(LOSS)
         self.curve, self.curve_fault = self._read_table(TRAINING_LOSS)
 
@@ -38,26 +46,19 @@ class Results:
             return None, f"{path.name} is missing"
         except OSError as error:
             return None, f"{path.name} cannot be read: {error.strerror}"
-
-    def _read_record(self):
-        path = self.folder / RESULT
-        try:
-            # JSON has no NaN, Python's writer does: null, so that the verdict can be written.
-            record = json.loads(path.read_text(), parse_constant=lambda word: None)
-        except FileNotFoundError:
-            return {}, f"{RESULT} is missing"
-        except (OSError, ValueError) as error:
-            return {}, f"{RESULT} cannot be read: {error}"
-        return (record, None) if isinstance(record, dict) else ({}, f"{RESULT} is not an object")
+        except ValueError as error:  # it changed while it was read
+            return None, f"{path.name} cannot be read: {error}"
 
     def _read_table(self, name):
         """Return {first column: number} of a table of two columns with a header."""
         try:
-            lines = (self.folder / name).read_text().splitlines()
+            lines = (self.folder / name).read_text(encoding="utf-8").splitlines()
         except FileNotFoundError:
             return {}, f"{name} is missing"
-        except (OSError, ValueError) as error:
-            return {}, f"{name} cannot be read: {error}"
+        except OSError as error:
+            return {}, f"{name} cannot be read: {error.strerror}"
+        except ValueError as error:
+            return {}, f"{name} is no text: {one_line(str(error))}"
         values = {}
         for number, line in enumerate(lines[1:], start=2):
             words = line.split()
@@ -65,9 +66,12 @@ class Results:
                 continue
             try:
                 # Fortran may write 1.0D+00.
-                values[words[0]] = float(words[1].lower().replace("d", "e"))
+                value = float(words[1].lower().replace("d", "e"))
             except (IndexError, ValueError):
                 return {}, f"{name} line {number} is not a name and a number: {line[:40]!r}"
+            if values.setdefault(words[0], value) != value:
+                both = f"{values[words[0]]} and {value}"
+                return {}, f"{name} line {number} contradicts another of {words[0][:40]!r}: {both}"
         return values, None
 
 

@@ -3,6 +3,7 @@
 from xml.etree import ElementTree
 
 from clearice.files import write_json, write_text
+from clearice.outcome import printable
 
 _HEAD = (
     f"{'tensor':<30} {'max error':>9} {'at':<15} {'value':>13} {'reference':>13} "
@@ -21,7 +22,7 @@ def verdict_text(verdict):
     if verdict["diagnosis"]:
         lines += ["", *verdict["diagnosis"]]
     lines += ["", *_extremes(verdict), _last_line(verdict), ""]
-    return "\n".join(lines).lstrip("\n")
+    return printable("\n".join(lines).lstrip("\n"))
 
 
 def _extremes(verdict):
@@ -80,17 +81,18 @@ def junit_xml(verdict):
     skipped = verdict["verdict"] == "not run"
     suite = ElementTree.Element(
         "testsuite",
-        name=f"parity {verdict['implementation']}",
+        name=printable(f"parity {verdict['implementation']}"),
         tests=str(len(rows) or 1),
         failures=str(sum(not row["passed"] for row in rows)),
         skipped=str(int(skipped)),
     )
     if skipped:
         case = ElementTree.SubElement(suite, "testcase", classname="parity", name="run")
-        ElementTree.SubElement(case, "skipped", message=verdict["diagnosis"][0])
+        ElementTree.SubElement(case, "skipped", message=printable(verdict["diagnosis"][0]))
     for row in rows:
         case = ElementTree.SubElement(suite, "testcase", classname=row["rung"], name=row["name"])
         if not row["passed"]:
-            ElementTree.SubElement(case, "failure", message=row["fault"] or _line(row))
+            message = printable(row["fault"] or _line(row))
+            ElementTree.SubElement(case, "failure", message=message)
     ElementTree.indent(suite)
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
