@@ -13,7 +13,7 @@ checkpoint list_micrographs:
     input:
         records=shard_records,
         test_micrographs=config["split"]["test_micrographs"] or [],
-        code=library("shards", "splits"),
+        code=library("patches", "shards", "splits"),
     output:
         table="results/dataset/micrographs.tsv",
     log:
@@ -37,7 +37,7 @@ rule concatenate_shards:
     """Grow the binaries of one split by its new shards; only list them if not concatenated."""
     input:
         unpack(split_shards),
-        code=library("binaries", "growth", "manifest", "shards"),
+        code=library("binaries", "growth", "manifest", "patches", "shards"),
     output:
         **(
             {

@@ -13,6 +13,7 @@ rule denoise_micrograph:
         code=library(
             "bands",
             "denoising",
+            "halves",
             "hot_pixels",
             "metrics",
             "model",

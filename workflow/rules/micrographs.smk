@@ -10,7 +10,7 @@ if config["micrographs"]["source"] == "simulation":
     rule simulate_micrograph:
         """Simulate one micrograph: two counted halves and their noise-free expectation."""
         input:
-            code=library("simulation", "optics", "particles", "mrc"),
+            code=library("mrc", "mrc_header", "normalisation", "optics", "particles", "simulation"),
         output:
             input="results/micrographs/{micrograph}_EVN.mrc",
             target="results/micrographs/{micrograph}_ODD.mrc",

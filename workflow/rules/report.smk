@@ -31,6 +31,7 @@ rule report:
             "manifest",
             "mrc",
             "mrc_header",
+            "normalisation",
             "pictures",
             "records",
             "report",
