@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from clearice.bundle import Bundle, BundleError
+from clearice.bundle import Bundle, BundleError, bundle_identity
 from clearice.errors import InputError
 from clearice.evidence import storage
 from clearice.parity import compare
@@ -94,6 +94,21 @@ def test_the_command_exits_with_1_and_names_the_rung(repository, honest, output)
         (lambda b: rewrite(b, format_version=2), "another format version: expected 1, found 2"),
         (lambda b: rewrite(b, tensors={}), "tensor conv1_weight is missing"),
         (lambda b: rewrite(b, cases=None), "key cases is missing"),
+        (lambda b: (b / "manifest.json").write_text("[" * 100_000), "cannot be read"),
+        (lambda b: edit(b, lambda m: m.update(tensors=None)), "is malformed"),
+        (lambda b: edit(b, lambda m: m["cases"].pop("noise")), "is malformed (KeyError: 'noise')"),
+        (lambda b: edit(b, lambda m: m["training"].pop("losses")), "is malformed"),
+        (lambda b: edit(b, lambda m: m.update(repeat={"case": "other"})), "do not fit together"),
+        (lambda b: edit(b, lambda m: m["training"]["losses"]["float64"].pop()), "do not fit"),
+        (lambda b: change(b, lambda e: e.pop("tolerance")), "is malformed (KeyError: 'tolerance')"),
+        (lambda b: change(b, lambda e: e.pop("sha256")), "is malformed (KeyError: 'sha256')"),
+        (lambda b: change(b, lambda e: e.update(dtype="float16")), "has another file, dtype"),
+        (lambda b: change(b, lambda e: e.update(file="../x")), "has another file, dtype"),
+        (lambda b: change(b, lambda e: e.update(shape=[7])), "is not of its shape"),
+        (lambda b: change(b, lambda e: e.update(shape="7")), "has a shape that is none"),
+        (lambda b: change(b, lambda e: limits(e).update(l2=float("inf"))), "not positive"),
+        (lambda b: change(b, lambda e: limits(e).update(l2="1")), "is malformed"),
+        (lambda b: rewrite(b, tolerance_reasons={}), "found the content of"),
         (lambda b: (b / "noise_output.bin").write_bytes(b"0" * 100), "is not what was exported"),
         (lambda b: (b / "float64" / "test_output.bin").unlink(), "cannot be read"),
     ],
@@ -109,6 +124,41 @@ def test_a_bundle_that_cannot_be_used_is_exit_status_2(
     assert len(process.stderr.splitlines()) == 1
     with pytest.raises(BundleError):
         compare(Bundle(broken), output)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_tolerances_that_were_widened_are_not_a_bundle(repository, honest, tmp_path, precision):
+    broken = shutil.copytree(honest / "bundle", tmp_path / "bundle")
+    manifest = json.loads((broken / "manifest.json").read_text())
+    for entry in manifest["tensors"].values():
+        if "tolerance" in entry:
+            entry["tolerance"][precision] = {"absolute": 1e9, "l2": 1e9}
+    (broken / "manifest.json").write_text(json.dumps(manifest))
+    process = command_line(repository, broken, honest / "output")
+    assert process.returncode == 2
+    assert "manifest.json: is not what was exported" in process.stderr
+
+
+def test_another_spelling_of_the_same_manifest_is_the_same_bundle(honest, output, tmp_path):
+    again = shutil.copytree(honest / "bundle", tmp_path / "bundle")
+    rewrite(again, provenance={"elsewhere": True})
+    assert compare(Bundle(again), output)["verdict"] == "passed"
+
+
+def edit(folder, change):
+    """Change a manifest and give it the identity of what it says now."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    change(manifest)
+    manifest["bundle_id"] = bundle_identity(manifest)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def change(folder, spoil):
+    edit(folder, lambda manifest: spoil(manifest["tensors"]["noise_output"]))
+
+
+def limits(entry):
+    return entry["tolerance"]["float32"]
 
 
 def rewrite(folder, **changes):

@@ -1,11 +1,9 @@
 """What the bundle says of itself: manifest.json, and the same facts as Fortran namelists."""
 
-import hashlib
-import json
-
 import numpy as np
 
 from clearice import __version__, tolerances
+from clearice.bundle import bundle_identity
 from clearice.layout import FORMAT, FORMAT_VERSION, REPEAT, REPEATED_CASE
 from clearice.namelist import namelist
 
@@ -72,15 +70,8 @@ def describe(tensors, losses, curve, cases, training, provenance):
         "tensors": tensors,
         "provenance": provenance,
     }
-    manifest["bundle_id"] = _identity(manifest)
+    manifest["bundle_id"] = bundle_identity(manifest)
     return manifest
-
-
-def _identity(manifest):
-    """Return 16 hex digits that change when any number of the bundle does."""
-    apart = ("bundle_id", "clearice_version", "provenance")
-    facts = {key: value for key, value in manifest.items() if key not in apart}
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def namelists(manifest):

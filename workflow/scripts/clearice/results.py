@@ -69,9 +69,10 @@ class Results:
                 value = float(words[1].lower().replace("d", "e"))
             except (IndexError, ValueError):
                 return {}, f"{name} line {number} is not a name and a number: {line[:40]!r}"
-            if values.setdefault(words[0], value) != value:
+            if words[0] in values and values[words[0]] != value:
                 both = f"{values[words[0]]} and {value}"
                 return {}, f"{name} line {number} contradicts another of {words[0][:40]!r}: {both}"
+            values[words[0]] = value
         return values, None
 
 
