@@ -1,6 +1,9 @@
 """The reference bundle: whole, deterministic, and right by definitions of its own."""
 
 import json
+import os
+import subprocess
+import sys
 
 import jsonschema
 import numpy as np
@@ -56,6 +59,24 @@ def test_two_exports_of_one_model_are_byte_equal(folder, tmp_path):
     write_small_bundle(tmp_path)
     for name in bundle_files():
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes(), name
+
+
+WRITE = """
+import sys
+sys.path[:0] = sys.argv[2:]
+from parity_bundle import write_small_bundle
+write_small_bundle(sys.argv[1])
+"""
+
+
+def test_the_number_of_threads_changes_no_byte(tmp_path, repository):
+    for threads in ("1", "2"):
+        names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+        words = [sys.executable, "-c", WRITE, tmp_path / threads]
+        words += [repository / "workflow" / "scripts", repository / "tests"]
+        subprocess.run(words, check=True, env={**os.environ, **dict.fromkeys(names, threads)})
+    for name in bundle_files():
+        assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes(), name
 
 
 def test_another_model_has_another_bundle_id(bundle, tmp_path):

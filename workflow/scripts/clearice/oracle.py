@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from clearice.layout import ACTIVATIONS, CONVOLUTIONS, PARAMETERS
+from clearice.tolerances import norm
 
 HALO_PX = 3  # three 3 x 3 convolutions
 BAND_PIXELS = 128 * 128  # 144 columns of float64 a pixel: 19 MB, which malloc keeps and reuses
@@ -172,10 +173,10 @@ def gradient_scales(sums, results):
     scales = {"ties": sums["ties"]}
     for parameter in PARAMETERS:
         walk, flips = sums["walk"][parameter], sums["flips"][parameter]
-        norm = float(np.linalg.norm(results[f"grad_{parameter}"]))
+        size = norm(results[f"grad_{parameter}"])
         scales[f"grad_{parameter}"] = {
-            "scale_l2": max(norm, math.sqrt(float(walk.sum()))),
-            "flips_l2": float(np.linalg.norm(flips)),
+            "scale_l2": max(size, math.sqrt(float(walk.sum()))),
+            "flips_l2": norm(flips),
             "flips_max": float(np.abs(flips).max()),
         }
     return scales

@@ -162,8 +162,11 @@ def loss_walk(residual, error):
 
 
 def norm(values):
-    """Return the Euclidean norm of an array of any shape, summed in float64."""
-    return float(np.linalg.norm(np.asarray(values, np.float64).ravel()))
+    """Return the Euclidean norm of an array of any shape, summed in float64.
+
+    NumPy sums pairwise in one thread. np.linalg.norm asks BLAS, whose sum depends on its threads.
+    """
+    return math.sqrt(np.square(values, dtype=np.float64).sum())
 
 
 def _rounding(values):
