@@ -141,8 +141,8 @@ def headline_tiles(facts):
     if facts["gain"]:
         tiles.append((*_gain_tile(facts["gain"]), None))
     state, _ = verdict_line(facts["parity"])
-    detail = _parity_detail(state, facts["parity"])
-    tiles.append(("Parity", state, detail, {"passed": "good", "failed": "bad"}.get(state, "warn")))
+    value, detail = _parity_in_words(state, facts["parity"])
+    tiles.append(("Parity", value, detail, {"passed": "good", "failed": "bad"}.get(state, "warn")))
     tiles.append(
         ("Time", duration(facts["busy_s"]), f"peak memory {memory(facts['peak_rss_mib'])}", None)
     )
@@ -150,13 +150,22 @@ def headline_tiles(facts):
     return [dict(zip(keys, tile, strict=True)) for tile in tiles]
 
 
-def _parity_detail(state, parity):
+def _parity_in_words(state, parity):
+    passed, failed, not_run = (
+        [entry for entry in parity if entry["verdict"] == verdict]
+        for verdict in ("passed", "failed", "not run")
+    )
     if state == "passed":
-        return f"at most {percent(max(e['worst_percent'] for e in parity))} of a tolerance used"
+        worst = max(entry["worst_percent"] for entry in passed)
+        return state, f"at most {percent(worst)} of a tolerance used"
     if state == "failed":
-        failed = [e for e in parity if e["verdict"] == "failed"]
-        return ", ".join(f"{e['implementation']}: {e['lowest_failing_rung']}" for e in failed)
-    return ", ".join(e["implementation"] for e in parity) or "not asked for"
+        return state, ", ".join(
+            f"{e['implementation']}: {e['lowest_failing_rung']}" for e in failed
+        )
+    if state == "none":
+        return state, "not asked for"
+    waiting = ", ".join(entry["implementation"] for entry in not_run)
+    return f"{len(passed)} of {len(parity)} passed", f"not run: {waiting}"
 
 
 def _gain_tile(gain):
