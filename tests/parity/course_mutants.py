@@ -31,6 +31,16 @@ class StaleGradients(numpy_cnn.Network):
         return self.kept
 
 
+@network("sum of squares never set to zero")
+class StaleSquares(numpy_cnn.Network):
+    kept = 0.0
+
+    def loss(self, output, target):
+        right, delta = super().loss(output, target)
+        self.kept += right * output.size
+        return self.kept / output.size, delta
+
+
 class StepMistake(numpy_cnn.Network):
     """A base for mistakes in training only: the cases are evaluated with N = 2, 2, 3, 2."""
 
@@ -56,11 +66,37 @@ class FastRate(StepMistake):
         return super().update(weights, results, 1.01 * rate)
 
 
-@network("weight decay 1e-3")
-class Decay(StepMistake):
-    def update(self, weights, results, rate):
-        updated = super().update(weights, results, rate)
-        return {name: updated[name] - np.float32(rate * 1e-3) * weights[name] for name in weights}
+def decaying(name, decay):
+    """Register a mutant whose optimizer has weight decay."""
+
+    class Decay(StepMistake):
+        def update(self, weights, results, rate):
+            updated = super().update(weights, results, rate)
+            return {n: updated[n] - np.float32(rate * decay) * weights[n] for n in weights}
+
+    network(name)(Decay)
+
+
+decaying("weight decay 1e-3", 1e-3)
+decaying("weight decay 1e-4", 1e-4)
+
+
+def small_batches(name, factor):
+    """Register a mutant whose update after a smaller batch (of one) is `factor` of the right."""
+
+    class SmallBatch(StepMistake):
+        def evaluate(self, x, target, weights):
+            self.count = len(x)
+            return super().evaluate(x, target, weights)
+
+        def update(self, weights, results, rate):
+            return super().update(weights, results, rate * (factor if self.count == 1 else 1))
+
+    network(name)(SmallBatch)
+
+
+small_batches("no update after the smaller batch", 0)
+small_batches("half an update after the smaller batch", 0.5)
 
 
 @network("gradient ascent in training")

@@ -81,6 +81,14 @@ def missing_loss(output):
     path.write_text("\n".join([*lines, ""]))
 
 
+@tampered("loss of the repeated case wrong")
+def repeated_loss(output):
+    path = output / "loss.tsv"
+    lines = path.read_text().splitlines()
+    lines[-1] = f"repeat\t{2 * float(lines[-1].split()[1])}"
+    path.write_text("\n".join([*lines, ""]))
+
+
 @tampered("stale results of another bundle")
 def stale(output):
     record = json.loads((output / "result.json").read_text())

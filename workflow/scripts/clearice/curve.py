@@ -3,9 +3,8 @@
 import numpy as np
 
 from clearice.correlation import forward
-from clearice.evidence import CASE, EXPLAINED
+from clearice.evidence import CASE, agrees
 from clearice.layout import ACTIVATIONS, PARAMETERS, REPEAT
-from clearice.tolerances import norm
 
 
 def explain_curve(evidence):
@@ -21,22 +20,32 @@ def explain_curve(evidence):
     counts = [batch["crops"] for batch in training["batches"]]
     count, full = counts[step - 1], max(counts)
     text = f"loss curve: step {step} (a batch of {count}) is the first that is wrong"
-    ratio = found[step - 1] / exact[step - 1]
-    if count < full and abs(ratio * full / count - 1) < 1e-3:
+    averaged = exact[step - 1] * count / full
+    if count < full and abs(found[step - 1] - averaged) < 1e-3 * averaged:
         return [f"{text}: the smaller batch is averaged over the full batch size {full}"]
     if any(name.startswith(f"{REPEAT}_") for name in evidence.failing):
         return [text, *explain_repeat(evidence)]
     if step == 1:
         return [f"{text}: the crops, the first batch or the initial weights are wrong"]
-    weights = [words for words in explain_weights(evidence) if "no factor" not in words]
+    weights = explain_weights(evidence, one_step_right=step > 2)
+    weights = [words for words in weights if "no factor" not in words]
     if step == 2:
         text += f": the update after step 1, or a second call{_first_update(evidence, found[1])}"
-    elif step == 3 and counts[1] == full:
-        return [f"{text}: something is carried over from step to step, like momentum"]
     elif not weights:
-        last = "a smaller batch is read and averaged" if count < full else "weights are updated"
-        text += f": look at how {last}"
+        text += f": {_later_step(step, counts)}"
     return [text, *weights]
+
+
+def _later_step(step, counts):
+    """Say what may be wrong if a step after the second is the first that is."""
+    full = max(counts)
+    before = counts[step - 2]
+    if before < full:
+        smaller = f"the update after step {step - 1}, a smaller batch ({before} of {full})"
+        return f"{smaller}: is it done, with the mean over that batch?"
+    if counts[step - 1] < full and step > 3:
+        return "look at how a smaller batch is read and averaged"
+    return "something is carried over from step to step, like momentum"
 
 
 def _first_update(evidence, found):
@@ -47,14 +56,18 @@ def _first_update(evidence, found):
     crops, targets = (evidence.given(f"training_{side}")[batch] for side in ("input", "target"))
     output = forward(crops, evidence.weights)["output"]
     start = float(np.square(output - targets).mean())  # the loss if nothing had been updated
-    factor = (found - start) / (training["losses"]["float64"][1] - start)
+    wanted = training["losses"]["float64"][1] - start
+    factor = (found - start) / wanted if wanted else 1.0
     if abs(factor - 1) < 0.003:
         return ""
     return f", as if it were {factor:.3g} times what it should be (learning rate, gradients?)"
 
 
-def explain_weights(evidence):
-    """Explain the weights after training, by what was added to them."""
+def explain_weights(evidence, one_step_right=False):
+    """Explain the weights after training, by what was added to them.
+
+    `one_step_right`: the first update seems right, so that the learning rate can hardly be wrong.
+    """
     if any(name.startswith(f"{REPEAT}_") for name in evidence.failing):
         return explain_repeat(evidence)
     found = [evidence.found(f"training_{name}") for name in PARAMETERS]
@@ -68,10 +81,11 @@ def explain_weights(evidence):
     if still:
         return [f"weights: {', '.join(still)} did not move"]
     factor = float(update @ wanted / (wanted @ wanted))
-    if norm(update - factor * wanted) <= 0.2 * norm(update - wanted):
+    possible = abs(factor - 1) < 0.05 or not one_step_right
+    if possible and agrees(update, factor * wanted, wanted, 0.2):
         return [f"weights: they moved {factor:.3g} times as far as they should: learning rate?"]
     decay = float((update - wanted) @ start / (start @ start))
-    if norm(update - wanted - decay * start) <= 0.2 * norm(update - wanted):
+    if agrees(update, wanted + decay * start, wanted, 0.2):
         return [f"weights: they shrank by {-decay:.1g} of themselves: weight decay?"]
     return ["weights: no factor on the update explains them: momentum, another optimizer?"]
 
@@ -86,6 +100,8 @@ def explain_repeat(evidence):
             again = evidence.found(f"{REPEAT}_grad_{parameter}", like)
             if again is not None and _is_double(again, evidence.right(like)):
                 return [f"{text}, its gradients are doubled now: they are added to the old ones"]
+        if not any(name.startswith(f"{REPEAT}_grad_") for name in evidence.failing):
+            return [f"{text}, now its loss is not: is a sum kept from call to call?"]
         return [f"{text}, now its gradients are not: what is kept from call to call?"]
     name, like = names[0], f"{CASE}_{names[0]}"
     again, right = evidence.found(f"{REPEAT}_{name}", like), evidence.right(like)
@@ -93,7 +109,7 @@ def explain_repeat(evidence):
         return []
     trained = {n: evidence.right(f"training_{n}") for n in PARAMETERS}
     used = forward(evidence.given(f"{CASE}_input"), trained)[name]
-    if norm(again - used) <= EXPLAINED * norm(again - right):
+    if agrees(again, used, right):
         return [f"{text}, now it is run with the trained weights: use the initial ones"]
     if _is_double(again, right):
         return [f"{text}, {name} is doubled now: a result is added to an old one (beta is not 0)"]
@@ -101,4 +117,4 @@ def explain_repeat(evidence):
 
 
 def _is_double(again, right):
-    return norm(again - 2 * right) <= EXPLAINED * norm(again - right)
+    return agrees(again, 2 * right, right)

@@ -5,9 +5,10 @@ import numpy as np
 from clearice import mistakes
 from clearice.correlation import forward, weight_gradient
 from clearice.curve import explain_curve, explain_repeat, explain_weights
-from clearice.evidence import CASE, EXPLAINED, Evidence, explain, extent, factor_of, storage
+from clearice.evidence import CASE, Evidence, agrees, explain, extent, factor_of, storage
 from clearice.layout import ACTIVATIONS, CONVOLUTIONS, PARAMETERS, RUNGS
-from clearice.tolerances import norm
+
+ROUNDED = 1e-4  # of a loss: more than a float32 sum of two million squares loses
 
 
 def diagnose(bundle, results, rows, precision):
@@ -80,28 +81,28 @@ def _channel_order(found, right):
     order = distance.argmin(1)
     if sorted(order) != list(range(len(order))) or (order == np.arange(len(order))).all():
         return None
-    remaining = norm(found - right[:, order])
-    return (
-        "the channels are in another order" if remaining < EXPLAINED * norm(found - right) else None
-    )
+    reordered = agrees(found, right[:, order], right)
+    return "the channels are in another order" if reordered else None
 
 
 def _loss(evidence):
     """Explain the losses: one mistake must give all of them."""
     cases = evidence.bundle.manifest["cases"]
-    options = {}
+    options, sums, worst = {}, {}, 0.0
     for case, facts in cases.items():
-        found = evidence.results.losses.get(case)
+        found, exact = evidence.results.losses.get(case, np.nan), facts["loss"]["float64"]
         residual = evidence.right(f"{case}_output") - evidence.given(f"{case}_target")
-        for words, value in mistakes.loss_mistakes(
-            facts["shape"], facts["loss"]["float64"], residual
-        ):
-            agrees = found is not None and abs(found - value) <= 1e-3 * abs(value)
-            options[words] = options.get(words, True) and agrees
-    words = [name for name, agrees in options.items() if agrees]
+        candidates = [*mistakes.loss_mistakes(facts["shape"], exact, residual)]
+        candidates += mistakes.running_losses(sums, exact, residual.size)
+        for words, value in candidates:
+            near = abs(found - value) <= 1e-3 * abs(value)
+            options[words] = options.get(words, True) and near
+        worst = max(worst, abs(found - exact) / exact if exact else np.inf)
+    words = [name for name, near in options.items() if near]
     if words:
         return [f"loss: {words[0]}"]
-    return ["loss: the outputs agree, the loss does not; sum squares in float64 or pairwise"]
+    advice = "sum squares in float64 or pairwise" if worst < ROUNDED else "it is not rounding"
+    return [f"loss: the outputs agree, the loss does not; {advice}"]
 
 
 def _gradients(evidence):
@@ -167,7 +168,7 @@ def _older_sum(evidence, name, found, right):
     total = right.copy()
     for case in ("impulse", "test"):
         total = total + evidence.right(f"{case}_grad_{name}")
-        if norm(found - total) <= EXPLAINED * norm(found - right):
+        if agrees(found, total, right):
             return "the gradients of earlier batches are still in it: set them to zero"
     return None
 

@@ -53,20 +53,28 @@ class Evidence:
         return layers, deltas, sources
 
 
+def agrees(found, values, right, part=EXPLAINED):
+    """Tell whether no more than a part of what is wrong remains if `values` were right.
+
+    What overflows agrees with nothing: infinity is no more than a part of infinity.
+    """
+    return bool(norm(found - values) <= part * norm(found - right) < np.inf)
+
+
 def explain(found, right, candidates):
     """Return the words of the candidate (words, values) that agrees best, or None."""
-    pairs = ((norm(found - values), words) for words, values in candidates)
-    remaining, words = min(pairs, default=(np.inf, None))
-    # What overflows explains nothing: infinity is no more than a part of infinity.
-    explained = remaining <= EXPLAINED * norm(found - right) < np.inf
-    return words if explained else None
+    pairs = [(norm(found - values), words, values) for words, values in candidates]
+    if not pairs:
+        return None
+    _, words, values = min(pairs, key=lambda pair: pair[0])
+    return words if agrees(found, values, right) else None
 
 
 def factor_of(found, right, shape):
     """Say so if arrays `found` are arrays `right` times one number; `shape` is the case's."""
     f, r = (np.concatenate([t.ravel() for t in tensors]) for tensors in (found, right))
     factor = float(f @ r / (r @ r))
-    if f.size < 2 or not norm(f - factor * r) <= EXPLAINED * norm(f - r) < np.inf:
+    if f.size < 2 or not agrees(f, factor * r, r):
         return None
     return mistakes.factor_words(factor, shape) or f"{factor:.4g} times what they should be"
 

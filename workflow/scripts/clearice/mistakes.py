@@ -101,6 +101,20 @@ def loss_mistakes(shape, loss, residual):
     yield "it is the mean absolute error, not the mean square", float(np.abs(residual).mean())
 
 
+def running_losses(sums, loss, count):
+    """Yield (words, value) for a loss that still has those before in it; `sums` keeps them.
+
+    `count` is the number of squares whose mean the loss is.
+    """
+    sums["losses"] = sums.get("losses", 0.0) + loss
+    sums["squares"] = sums.get("squares", 0.0) + loss * count
+    yield "the losses of the cases before are still in it: set the sum to zero", sums["losses"]
+    yield (
+        "the squares of the cases before are still in it: set the sum to zero",
+        sums["squares"] / count,
+    )
+
+
 def factor_words(factor, shape):
     """Say what a factor on gradients of a case of shape (N, C, H, W) comes from, or None."""
     n, _, height, width = shape
