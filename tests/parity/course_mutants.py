@@ -51,19 +51,33 @@ class StepMistake(numpy_cnn.Network):
         return super().update(weights, results, rate)
 
 
-@network("SGD with momentum")
-class Momentum(StepMistake):
-    def update(self, weights, results, rate):
-        old = getattr(self, "velocity", dict.fromkeys(results, 0))
-        names = [name for name in results if name.startswith("grad_")]
-        self.velocity = {n: np.float32(0.9) * old[n] + results[n] for n in names}
-        return super().update(weights, self.velocity, rate)
+def momentum(name, factor):
+    """Register a mutant whose optimizer has momentum."""
+
+    class Momentum(StepMistake):
+        def update(self, weights, results, rate):
+            old = getattr(self, "velocity", dict.fromkeys(results, 0))
+            names = [name for name in results if name.startswith("grad_")]
+            self.velocity = {n: np.float32(factor) * old[n] + results[n] for n in names}
+            return super().update(weights, self.velocity, rate)
+
+    network(name)(Momentum)
 
 
-@network("learning rate 1.01 times")
-class FastRate(StepMistake):
-    def update(self, weights, results, rate):
-        return super().update(weights, results, 1.01 * rate)
+def fast_rate(name, factor):
+    """Register a mutant whose learning rate is `factor` times the right one."""
+
+    class FastRate(StepMistake):
+        def update(self, weights, results, rate):
+            return super().update(weights, results, factor * rate)
+
+    network(name)(FastRate)
+
+
+momentum("SGD with momentum", 0.9)
+momentum("momentum 0.01", 0.01)
+fast_rate("learning rate 1.01 times", 1.01)
+fast_rate("learning rate 1.03 times", 1.03)
 
 
 def decaying(name, decay):
@@ -77,6 +91,7 @@ def decaying(name, decay):
     network(name)(Decay)
 
 
+decaying("weight decay 1e-2", 1e-2)
 decaying("weight decay 1e-3", 1e-3)
 decaying("weight decay 1e-4", 1e-4)
 

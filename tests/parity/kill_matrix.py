@@ -6,6 +6,7 @@ With --json the document stays as it is, and what was seen goes to standard outp
 """
 
 import argparse
+import functools
 import json
 import sys
 import tempfile
@@ -15,13 +16,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent.parent
 DOCUMENT = REPOSITORY / "docs" / "parity.md"
 BEGIN, END = "<!-- kill matrix: begin -->", "<!-- kill matrix: end -->"
 
-# Mutants as the class that they could declare: the arithmetic passes, a mistake does not.
-DECLARED = {
-    "TF32": "tf32",
-    "bfloat16": "bfloat16",
-    "float16": "float16",
-    "conv2: kernel flipped": "bfloat16",
-}
+CLASSES_BEGIN, CLASSES_END = "<!-- lower classes: begin -->", "<!-- lower classes: end -->"
+CLASSES = ("tf32", "float16", "bfloat16")
 
 
 def row(name, verdict):
@@ -39,8 +35,21 @@ def table(verdicts):
     return "\n".join([head, rule, *(row(name, verdict) for name, verdict in verdicts.items())])
 
 
+def passing(judge, name):
+    """Return {name: lower classes in which it passes}, or {} where there are none."""
+    if judge("bfloat16")["verdict"] != "passed":  # the widest
+        return {}
+    return {name: [c for c in CLASSES if judge(c)["verdict"] == "passed"]}
+
+
+def classes_table(declared):
+    """Return the table of {mutant: classes in which it passes}."""
+    rows = [f"| {name} | {', '.join(classes)} |" for name, classes in declared.items()]
+    return "\n".join(["| mutant | passes as |", "|---|---|", *rows])
+
+
 def run_all(scratch):
-    """Return (verdicts on mutants, on honest variants, on DECLARED mutants), each by name."""
+    """Return verdicts on mutants, on honest variants, and classes that mutants pass in, by name."""
     import numpy as np
     from clearice.bundle import Bundle
     from clearice.parity import compare
@@ -55,27 +64,36 @@ def run_all(scratch):
             output = scratch / f"{len(names)}-{number}"
             write(scratch / "bundle", output)
             verdicts[name] = compare(bundle, output, name, "float32")
-            if name in DECLARED:
-                declared[name] = compare(bundle, output, name, DECLARED[name])
+            if names is MUTANTS:
+                declared |= passing(functools.partial(compare, bundle, output, name), name)
     return mutants, honest, declared
 
 
+def replaced(text, begin, end, content):
+    """Return the text with other content between two marks."""
+    before, after = text[: text.index(begin)], text[text.index(end) :]
+    return f"{before}{begin}\n{content}\n{after}"
+
+
 def main():
-    """Run everything; replace the table, or print what was seen."""
+    """Run everything; replace the tables, or print what was seen."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", action="store_true", help="print, and leave the document alone")
     options = parser.parse_args()
     sys.path[:0] = [str(REPOSITORY / "workflow" / "scripts"), str(REPOSITORY / "tests")]
     with tempfile.TemporaryDirectory() as scratch:
         groups = run_all(Path(scratch))
+    *groups, declared = groups
     states = [{name: verdict["verdict"] for name, verdict in group.items()} for group in groups]
+    tables = {"table": table(groups[0]), "classes_table": classes_table(declared)}
     if options.json:
-        seen = dict(zip(("mutants", "honest", "declared"), states, strict=True))
-        print(json.dumps({**seen, "table": table(groups[0])}))
+        seen = dict(zip(("mutants", "honest"), states, strict=True))
+        print(json.dumps({**seen, "declared": declared, **tables}))
     else:
         text = DOCUMENT.read_text(encoding="utf-8")
-        before, after = text[: text.index(BEGIN)], text[text.index(END) :]
-        DOCUMENT.write_text(f"{before}{BEGIN}\n{table(groups[0])}\n{after}", encoding="utf-8")
+        text = replaced(text, BEGIN, END, tables["table"])
+        text = replaced(text, CLASSES_BEGIN, CLASSES_END, tables["classes_table"])
+        DOCUMENT.write_text(text, encoding="utf-8")
     alive = [name for name, state in states[0].items() if state != "failed"]
     print(f"{len(states[0])} mutants, alive: {', '.join(alive) or 'none'}", file=sys.stderr)
     return int(bool(alive))
