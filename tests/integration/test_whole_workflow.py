@@ -77,16 +77,6 @@ def test_one_micrograph_more_costs_one_shard_and_a_broken_one_is_listed(run):
     """A copy of the run goes on with files: the old pairs, a new one and a truncated one."""
     directory = run.with_name("grown")
     shutil.copytree(run, directory)
-    results = directory / "results"
-    for half in ("EVN", "ODD"):
-        source = results / f"micrographs/sim_0001_{half}.mrc"
-        with mrcfile.open(source, permissive=True) as old:
-            flipped, voxel = np.ascontiguousarray(old.data[::-1]), old.voxel_size.x
-        with mrcfile.new(results / f"micrographs/new_{half}.mrc") as new:
-            new.set_data(flipped)
-            new.voxel_size = voxel
-        broken = results / f"micrographs/broken_{half}.mrc"
-        broken.write_bytes(source.read_bytes()[:5000])
     config = {
         **TINY_CONFIG,
         "micrographs": {
@@ -97,6 +87,17 @@ def test_one_micrograph_more_costs_one_shard_and_a_broken_one_is_listed(run):
         },
     }
     write_config(directory, config)
+    run_snakemake(directory, "--cores", "2", "shards")  # the same files are the user's own now
+    results = directory / "results"
+    for half in ("EVN", "ODD"):
+        source = results / f"micrographs/sim_0001_{half}.mrc"
+        with mrcfile.open(source, permissive=True) as old:
+            flipped, voxel = np.ascontiguousarray(old.data[::-1]), old.voxel_size.x
+        with mrcfile.new(results / f"micrographs/new_{half}.mrc") as new:
+            new.set_data(flipped)
+            new.voxel_size = voxel
+        broken = results / f"micrographs/broken_{half}.mrc"
+        broken.write_bytes(source.read_bytes()[:5000])
     assert planned_jobs(directory)["shard_micrograph"] == 2
     run_snakemake(directory, "--cores", "2")
     table = (results / "dataset/micrographs.tsv").read_text()
