@@ -233,14 +233,12 @@ def test_an_edited_shard_that_is_used_in_place_is_named_too(tmp_path):
     content = binary.read_bytes()
     segments = tmp_path / "dataset" / "train.json"
     os.utime(binary, ns=(records[0].stat().st_mtime_ns + 10**9,) * 2)
-    concatenate_shards(
-        records, [], [], segments, "train", concatenate=False
-    )  # touched, not changed
+    concatenate_shards(records, [], [], segments, "train")  # touched, not changed
     segments.unlink()
     binary.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     os.utime(binary, ns=(records[0].stat().st_mtime_ns + 10**9,) * 2)
     with pytest.raises(InputError, match=r"m00\.input\.bin: changed behind the workflow's back"):
-        concatenate_shards(records, [], [], segments, "train", concatenate=False)
+        concatenate_shards(records, [], [], segments, "train")
     assert not segments.exists()
 
 

@@ -140,7 +140,7 @@ def test_both_layouts_hold_the_same_patches(tmp_path):
                 concatenate(tmp_path, names, split)
             else:
                 records = [tmp_path / "shards" / f"{name}.json" for name in names]
-                concatenate_shards(records, [], [], folder / f"{split}.json", split, False)
+                concatenate_shards(records, [], [], folder / f"{split}.json", split)
         manifests.append(folder / "manifest.json")
         write_manifest(folder / "train.json", folder / "test.json", manifests[-1])
     assert len({read_manifest(m)["data_xxh3"] for m in manifests}) == 1

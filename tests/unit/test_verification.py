@@ -29,8 +29,8 @@ def dataset(tmp_path, request):
     for split, names in SPLITS.items():
         bins = {f"{side}_bin": folder / f"{split}_{side}.bin" for side in SIDES}
         arguments = bins if request.param else {}
-        paths, segments = [records[name] for name in names], folder / f"{split}.json"
-        concatenate_shards(paths, [], [], segments, split, request.param, **arguments)
+        paths = [records[name] for name in names]
+        concatenate_shards(paths, [], [], folder / f"{split}.json", split, **arguments)
     write_manifest(folder / "train.json", folder / "test.json", folder / "manifest.json")
     named = tmp_path / "named.txt"
     named.write_text("d\ne\n")

@@ -16,21 +16,22 @@ def concatenate_shards(
     target_bins,
     segments,
     split,
-    concatenate=True,
     input_bin=None,
     target_bin=None,
+    **_only_for_the_workflow,
 ):
     """Write the split's binaries and `segments`, the split's part of the manifest (json).
 
     `records`: paths of the shards' json, beside which lie the binaries that they name
-    (`input_bins` and `target_bins`, listed for Snakemake to wait for). Without `concatenate`
-    nothing is copied, the segments point at the shards, and older binaries are removed.
+    (`input_bins` and `target_bins`, listed for Snakemake to wait for). Without `input_bin` and
+    `target_bin` nothing is copied, the segments point at the shards, and older binaries are
+    removed.
     """
     shards = [(path, read_shard_record(path)) for path in records]
     folder = Path(segments).parent
     store = folder / ".store"
     with full_disk_is_one_line(folder):
-        if not concatenate:
+        if input_bin is None:
             for side in SIDES:
                 (folder / f"{split}_{side}.bin").unlink(missing_ok=True)
             write_json(segments, split_part(checked(shards), folder))
