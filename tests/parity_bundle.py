@@ -46,6 +46,13 @@ def write_small_bundle(folder, seed=1):
     return write_bundle(folder, made_weights(seed), cases, training, {})
 
 
+def write_honest_results(folder):
+    """Write a small bundle and what the NumPy implementation makes of it; return `folder`."""
+    write_small_bundle(folder / "bundle")
+    load_implementation("numpy_cnn").run(folder / "bundle", folder / "output", np.float32)
+    return folder
+
+
 def load_implementation(name):
     """Return an implementation as a module, though it is a stand-alone program."""
     if str(IMPLEMENTATIONS) not in sys.path:

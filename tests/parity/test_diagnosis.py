@@ -8,15 +8,12 @@ import pytest
 from clearice.bundle import Bundle
 from clearice.evidence import agrees, explain, factor_of, storage
 from clearice.parity import compare
-from parity_bundle import load_implementation, write_small_bundle
+from parity_bundle import write_honest_results
 
 
 @pytest.fixture(scope="module")
 def honest(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("diagnosis")
-    write_small_bundle(folder / "bundle")
-    load_implementation("numpy_cnn").run(folder / "bundle", folder / "output", np.float32)
-    return folder
+    return write_honest_results(tmp_path_factory.mktemp("diagnosis"))
 
 
 def diagnosis(honest, tmp_path, change):

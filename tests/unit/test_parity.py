@@ -13,7 +13,7 @@ from clearice.errors import InputError
 from clearice.evidence import storage
 from clearice.parity import compare
 from clearice.verdict import junit_xml, verdict_text, write_verdict
-from parity_bundle import load_implementation, write_small_bundle
+from parity_bundle import load_implementation, write_honest_results
 
 # What the checker must not need.
 ABSENT = ("torch", "snakemake", "jsonschema", "xxhash", "yaml", "safetensors", "pandas", "scipy")
@@ -22,10 +22,7 @@ ABSENT = ("torch", "snakemake", "jsonschema", "xxhash", "yaml", "safetensors", "
 @pytest.fixture(scope="module")
 def honest(tmp_path_factory):
     """A folder with a bundle and the honest results of the NumPy implementation."""
-    folder = tmp_path_factory.mktemp("parity")
-    write_small_bundle(folder / "bundle")
-    load_implementation("numpy_cnn").run(folder / "bundle", folder / "output", np.float32)
-    return folder
+    return write_honest_results(tmp_path_factory.mktemp("parity"))
 
 
 @pytest.fixture
