@@ -107,7 +107,7 @@ def test_rejected_micrographs_are_listed_with_reasons(tmp_path, run, monkeypatch
     write_sparse(tmp_path / "e_ODD.mrc", 60, 192)
     micrographs = {"source": "files", "files": "*.mrc", "halves": HALVES}
     config = run(micrographs=micrographs, patches={"size_px": 64, "stride_px": 64})
-    with pytest.raises(InputError, match="reasons listed above: 2"):
+    with pytest.raises(InputError, match="see `stops` in the plan; reasons: 2"):
         plan_script.plan(config)
     text = " ".join(capsys.readouterr().out.split())
     assert "1 accepted, 4 rejected" in text

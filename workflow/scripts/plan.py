@@ -53,7 +53,7 @@ def plan(config):
     for fault in faults:
         print_wrapped("stops", str(fault))
     if faults:
-        raise InputError(f"this run would stop: reasons listed above: {len(faults)}")
+        raise InputError(f"this run would stop, see `stops` in the plan; reasons: {len(faults)}")
 
 
 def print_micrographs(planned, faults, section):
