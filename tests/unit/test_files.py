@@ -22,6 +22,14 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     assert os.listdir(tmp_path) == ["a.bin"]
 
 
+def test_what_a_killed_process_left_of_this_file_and_no_other_is_removed(tmp_path):
+    others = {".a.json.json.17.part", "a.json.17.part", ".b.json.17.part"}
+    for name in (*others, ".a.json.17.part"):
+        (tmp_path / name).touch()
+    write_json(tmp_path / "a.json", 1)
+    assert set(os.listdir(tmp_path)) == {"a.json", *others}
+
+
 def test_a_finished_write_replaces_the_old_file(tmp_path):
     path = tmp_path / "folder" / "a.bin"
     with atomic_path(path) as temporary:

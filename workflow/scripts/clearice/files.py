@@ -13,8 +13,8 @@ _BLOCK_BYTES = 1 << 20
 def atomic_path(path):
     """Yield a temporary path beside `path`; on success fsync it and rename it to `path`.
 
-    On any exception the temporary file is removed and an older `path` stays as it was. So is
-    what a killed process left; two must not write one path at a time.
+    On any exception the temporary file is removed and an older `path` stays as it was. What a
+    killed process left is removed before; two must not write one path at a time.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -32,8 +32,11 @@ def atomic_path(path):
 
 def remove_leftovers(path):
     """Remove the temporary files of `path` that killed processes left."""
-    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-        leftover.unlink(missing_ok=True)
+    prefix = f".{path.name}."
+    for leftover in path.parent.glob(f"{glob.escape(prefix)}*.part"):
+        # Digits: those of a.json.json, which another job may be writing, are not those of a.json.
+        if leftover.name.removeprefix(prefix).removesuffix(".part").isdigit():
+            leftover.unlink(missing_ok=True)
 
 
 def sync_folder(folder):
