@@ -165,7 +165,7 @@ def _parity_in_words(state, parity):
     if state == "none":
         return state, "not asked for"
     waiting = ", ".join(entry["implementation"] for entry in not_run)
-    return f"{len(passed)} of {len(parity)} passed", f"not run: {waiting}"
+    return f"{len(passed)} of {len(parity)}", f"passed; not run: {waiting}"
 
 
 def _gain_tile(gain):
