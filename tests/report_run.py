@@ -16,7 +16,6 @@ from conftest import REPOSITORY
 from report import report
 from shard_files import make_shard
 
-TEMPLATE = REPOSITORY / "workflow" / "report" / "page.html"
 SCHEMA = REPOSITORY / "workflow" / "schemas" / "config.schema.yaml"
 ODD_NAME = "<b>a&b $x_1$"
 SIDE_PX = 48
@@ -31,7 +30,6 @@ class Run:
             "micrographs": self.results / "dataset" / "micrographs.tsv",
             "manifest": self.results / "dataset" / "manifest.json",
             **dict.fromkeys(("histories", "trainings", "verdicts", "denoised"), ()),
-            "template": [TEMPLATE],
             "config": complete_config({}, SCHEMA),
             "title": "A run",
             "examples": 1,

@@ -1,7 +1,5 @@
 """Which jobs Snakemake plans for which configuration (dry runs, nothing is executed)."""
 
-import re
-
 import pytest
 from conftest import planned_jobs, run_snakemake, write_config
 
@@ -39,19 +37,6 @@ def test_one_job_an_implementation(tmp_path, tiny_config):
     write_config(tmp_path, tiny_config)
     jobs = planned_jobs(tmp_path, "parity")
     assert jobs["run_implementation"] == jobs["compare_implementation"] == 3
-
-
-def test_an_implementation_depends_on_the_modules_beside_it(tmp_path, tiny_config):
-    (tmp_path / "program.py").write_text("import os\nfrom near import one\n\nprint(one)\n")
-    (tmp_path / "near.py").write_text("import nearest\n\none = nearest.one\n")
-    (tmp_path / "nearest.py").write_text("one = 1\n")
-    (tmp_path / "other.py").write_text("two = 2\n")
-    tiny_config["parity"] = {"implementations": {"a": {"command": "{python} program.py"}}}
-    write_config(tmp_path, tiny_config)
-    plan = run_snakemake(tmp_path, "--dry-run", "parity").stdout
-    (inputs,) = re.findall(r"rule run_implementation:\n +input: (.*)", plan)
-    assert {"program.py", "near.py", "nearest.py"} <= set(inputs.split(", "))
-    assert "other.py" not in inputs
 
 
 def test_the_users_own_files_need_no_job_to_make_them(tmp_path, tiny_config):

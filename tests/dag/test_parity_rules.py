@@ -14,11 +14,13 @@ import os
 from pathlib import Path
 REPOSITORY = Path({repository!r})
 IMPLEMENTATIONS = sorted(config["parity"]["implementations"])
-def library(*modules):
-    return [REPOSITORY / "workflow/scripts/clearice" / (m + ".py") for m in modules]
+def code_of(script):
+    return script
 def implementation(key):
     return lambda wildcards: config["parity"]["implementations"][wildcards.implementation][key]
-def implementation_program(wildcards):
+def program_files(wildcards):
+    return []
+def program_code(wildcards):
     return []
 rule export_reference:
     output: manifest="results/reference/manifest.json", files="results/reference/manifest.nml"

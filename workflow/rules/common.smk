@@ -1,9 +1,10 @@
-"""The checked configuration, the names made of it, and library().
+"""The checked configuration, the names made of it, and code_of().
 
 READS   config.yaml, workflow/schemas/config.schema.yaml, the list of micrographs
 WRITES  nothing
 """
 
+import functools
 import os
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ sys.path.insert(0, str(SCRIPTS))
 
 from clearice.config import complete_config, read_config
 from clearice.errors import InputError
+from clearice.fingerprint import fingerprint
 from clearice.pairs import find_micrographs
 from clearice.splits import read_test_micrographs
 
@@ -51,6 +53,17 @@ wildcard_constraints:
     implementation="[^/]+",
 
 
-def library(*modules):
-    """Return the paths of library modules, so that an edit reruns what depends on them."""
-    return [os.path.relpath(SCRIPTS / "clearice" / f"{module}.py") for module in modules]
+def code_of(script, *files):
+    """Return a param: a fingerprint of the code that the script's results depend on.
+
+    It covers the script, the library modules that it imports, and `files` (relative to workflow/).
+    Made when a job is planned, once a script: an edit reruns what depends on it, and nothing else.
+    """
+    return lambda wildcards: code_fingerprint(script, *files)
+
+
+@functools.cache
+def code_fingerprint(script, *files):
+    """Return the fingerprints of a script and of other files as one text."""
+    paths = [SCRIPTS / f"{script}.py", *(SCRIPTS.parent / file for file in files)]
+    return " ".join(map(fingerprint, paths))

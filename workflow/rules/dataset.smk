@@ -13,7 +13,6 @@ checkpoint list_micrographs:
     input:
         records=shard_records,
         test_micrographs=config["split"]["test_micrographs"] or [],
-        code=library("patches", "shards", "splits"),
     output:
         table="results/dataset/micrographs.tsv",
     log:
@@ -25,6 +24,7 @@ checkpoint list_micrographs:
     resources:
         mem_mb=256,
     params:
+        code=code_of("list_micrographs"),
         test_fraction=config["split"]["test_fraction"],
         seed=config["split"]["seed"],
         on_error=config["micrographs"]["on_error"],
@@ -37,7 +37,6 @@ rule concatenate_shards:
     """Grow the binaries of one split by its new shards; only list them if not concatenated."""
     input:
         unpack(split_shards),
-        code=library("binaries", "growth", "manifest", "patches", "shards"),
     output:
         **(
             {
@@ -57,6 +56,7 @@ rule concatenate_shards:
     resources:
         mem_mb=256,
     params:
+        code=code_of("concatenate_shards"),
         split="{split}",
         concatenate=config["dataset"]["concatenate"],  # outputs alone trigger no rerun
     script:
@@ -68,7 +68,6 @@ rule write_manifest:
     input:
         train="results/dataset/train.json",
         test="results/dataset/test.json",
-        code=library("manifest"),
     output:
         manifest="results/dataset/manifest.json",
     log:
@@ -79,6 +78,8 @@ rule write_manifest:
         "../../envs/data.yaml"
     resources:
         mem_mb=256,
+    params:
+        code=code_of("write_manifest"),
     script:
         "../scripts/write_manifest.py"
 
@@ -87,8 +88,6 @@ rule plan:
     """Print what a run will write, against the free disk, from headers alone."""
 
     # No benchmark: Snakemake counts it as an output, and would have nothing to do the next time.
-    input:
-        code=library("config", "pairs", "planning", "splits"),
     log:
         "results/plan.log",
     localrule: True

@@ -10,20 +10,6 @@ rule denoise_micrograph:
     input:
         unpack(denoise_inputs),
         model=f"results/model/{config['denoised']['architecture']}/denoiser.safetensors",
-        code=library(
-            "bands",
-            "denoising",
-            "halves",
-            "hot_pixels",
-            "metrics",
-            "model",
-            "mrc",
-            "mrc_header",
-            "networks",
-            "normalisation",
-            "spectra",
-            "survey",
-        ),
     output:
         denoised="results/denoised/{micrograph}.mrc",
         metrics="results/denoised/{micrograph}.json",
@@ -37,6 +23,7 @@ rule denoise_micrograph:
         mem_mb=1000,
         gpu=int(config["denoised"]["device"].startswith("cuda")),
     params:
+        code=code_of("denoise_micrograph"),
         settings={
             **config["denoised"],
             "hot_pixel_threshold": config["patches"]["hot_pixel_threshold"],

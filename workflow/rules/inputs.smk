@@ -86,25 +86,21 @@ def implementation(key):
     return lambda wildcards: config["parity"]["implementations"][wildcards.implementation][key]
 
 
-def implementation_program(wildcards):
-    """Return the files of its command, so that an edit of one runs it again.
-
-    They are the files that it names and, for Python, the modules beside those that they import.
-    """
+def program_words(wildcards):
+    """Return the files that the command of an implementation names."""
     words = shlex.split(implementation("command")(wildcards))
-    words = [Path(word.replace("{repository}", str(workflow.basedir))) for word in words]
-    files = [word for word in words if word.is_file()]
-    for file in files:  # grows meanwhile
-        files += [path for path in imported_neighbours(file) if path not in files]
-    return [os.path.relpath(file) for file in files]
+    paths = [Path(word.replace("{repository}", str(workflow.basedir))) for word in words]
+    return [path for path in paths if path.is_file()]
 
 
-def imported_neighbours(file):
-    """Return the Python modules beside `file` that it imports at its beginning."""
-    lines = file.read_text(encoding="utf-8").splitlines() if file.suffix == ".py" else []
-    words = [line.split() for line in lines if line.startswith(("import ", "from "))]
-    neighbours = [file.with_name(f"{name}.py") for _, name, *_ in words]
-    return [path for path in neighbours if path.is_file()]
+def program_files(wildcards):
+    """Return the files of its command that are not Python, so that a newer one runs again."""
+    return [os.path.relpath(path) for path in program_words(wildcards) if path.suffix != ".py"]
+
+
+def program_code(wildcards):
+    """Return the fingerprints of its Python files and of the modules beside them they import."""
+    return [fingerprint(path) for path in program_words(wildcards) if path.suffix == ".py"]
 
 
 def denoised_files(suffix):

@@ -9,8 +9,6 @@ if config["micrographs"]["source"] == "simulation":
 
     rule simulate_micrograph:
         """Simulate one micrograph: two counted halves and their noise-free expectation."""
-        input:
-            code=library("mrc", "mrc_header", "normalisation", "optics", "particles", "simulation"),
         output:
             input="results/micrographs/{micrograph}_EVN.mrc",
             target="results/micrographs/{micrograph}_ODD.mrc",
@@ -25,6 +23,7 @@ if config["micrographs"]["source"] == "simulation":
             mem_mb=100
             + config["simulation"]["height_px"] * config["simulation"]["width_px"] // 25000,
         params:
+            code=code_of("simulate_micrograph"),
             name=lambda wildcards: wildcards.micrograph,
             # A larger count adds micrographs and changes none.
             settings={k: v for k, v in config["simulation"].items() if k != "count"},

@@ -12,26 +12,6 @@ rule train_denoiser:
         manifest="results/dataset/manifest.json",
         data=dataset_binaries,
         initial_weights=lambda w: config["model"][w.architecture]["initial_weights"] or [],
-        code=library(
-            "arithmetic",
-            "checkpoints",
-            "dataset",
-            "distributed",
-            "feed",
-            "fused",
-            "fused_kernels",
-            "history",
-            "interruption",
-            "loader",
-            "losses",
-            "manifest",
-            "memory",
-            "model",
-            "networks",
-            "optimization",
-            "sampling",
-            "training",
-        ),
     output:
         model="results/model/{architecture}/denoiser.safetensors",
         history="results/model/{architecture}/history.tsv",
@@ -51,6 +31,7 @@ rule train_denoiser:
             else 0
         ),
     params:
+        code=code_of("train_denoiser"),
         architecture=lambda w: w.architecture,
         settings=lambda w: config["model"][w.architecture],
     script:

@@ -11,8 +11,7 @@ rule run_implementation:
     input:
         manifest="results/reference/manifest.json",
         files=rules.export_reference.output.files,
-        program=implementation_program,
-        code=library("files", "layout", "outcome"),
+        program=program_files,
     output:
         output=directory("results/parity/{implementation}/output"),
     log:
@@ -24,8 +23,9 @@ rule run_implementation:
     resources:
         mem_mb=4000,
     params:
+        code=code_of("run_implementation"),
+        program_code=program_code,
         command=implementation("command"),
-        repository=workflow.basedir,
     script:
         "../scripts/run_implementation.py"
 
@@ -35,20 +35,6 @@ rule compare_implementation:
     input:
         manifest="results/reference/manifest.json",
         output="results/parity/{implementation}/output",
-        code=library(
-            "bundle",
-            "correlation",
-            "curve",
-            "diagnosis",
-            "evidence",
-            "layout",
-            "mistakes",
-            "outcome",
-            "parity",
-            "results",
-            "tolerances",
-            "verdict",
-        ),
     output:
         verdict="results/parity/{implementation}/verdict.json",
         text="results/parity/{implementation}/verdict.txt",
@@ -62,6 +48,7 @@ rule compare_implementation:
     resources:
         mem_mb=1000,
     params:
+        code=code_of("compare_implementation"),
         name="{implementation}",
         precision=implementation("precision"),
     script:
@@ -86,6 +73,7 @@ rule require_parity:
     resources:
         mem_mb=256,
     params:
+        code=code_of("require_parity"),
         required=config["parity"]["required"],
     script:
         "../scripts/require_parity.py"

@@ -11,21 +11,6 @@ rule export_reference:
         model=f"results/model/{config['reference']['architecture']}/denoiser.safetensors",
         dataset="results/dataset/manifest.json",
         data=dataset_binaries,
-        code=library(
-            "bundle",
-            "cases",
-            "dataset",
-            "description",
-            "layout",
-            "manifest",
-            "model",
-            "namelist",
-            "networks",
-            "oracle",
-            "reference",
-            "rounding",
-            "tolerances",
-        ),
     output:
         manifest="results/reference/manifest.json",
         files=[f"results/reference/{name}" for name in bundle_files() if name != "manifest.json"],
@@ -38,6 +23,7 @@ rule export_reference:
     resources:
         mem_mb=4000,
     params:
+        code=code_of("export_reference"),
         settings=config["reference"],
     script:
         "../scripts/export_reference.py"

@@ -6,37 +6,25 @@ WRITES  results/report/index.html, summary.json, loss.svg, frc.svg, patches.png,
         micrographs.tsv, steps.tsv, parity.tsv, frc.tsv
 """
 
+# Of workflow/report: no inputs, so that a new checkout does not make the page anew.
+TEMPLATES = [
+    f"report/{name}"
+    for name in (
+        "page.html",
+        "page.css",
+        "denoised.html",
+        "micrographs.html",
+        "parity.html",
+        "steps.html",
+        "training.html",
+    )
+]
+
 
 rule report:
     """Write the page; what was not asked for (denoising, parity, halves) it says, and goes on."""
     input:
         unpack(report_inputs),
-        template=[
-            os.path.relpath(SCRIPTS.parent / "report" / name)
-            for name in (
-                "page.html",
-                "page.css",
-                "denoised.html",
-                "micrographs.html",
-                "parity.html",
-                "steps.html",
-                "training.html",
-            )
-        ],
-        code=library(
-            "dataset",
-            "examples",
-            "figures",
-            "headlines",
-            "manifest",
-            "mrc",
-            "mrc_header",
-            "normalisation",
-            "pictures",
-            "records",
-            "report",
-            "steps",
-        ),
     output:
         page="results/report/index.html",
         summary="results/report/summary.json",
@@ -51,6 +39,7 @@ rule report:
     resources:
         mem_mb=1000,
     params:
+        code=code_of("report", *TEMPLATES),
         config=config,
         title=config["report"]["title"],
         examples=config["report"]["examples"],

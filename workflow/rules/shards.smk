@@ -9,17 +9,6 @@ rule shard_micrograph:
     """Stream one micrograph (or one pair of halves) into a shard of normalised patches."""
     input:
         unpack(shard_inputs),
-        code=library(
-            "halves",
-            "hot_pixels",
-            "mrc",
-            "mrc_header",
-            "normalisation",
-            "patches",
-            "shards",
-            "survey",
-            "targets",
-        ),
     output:
         input_bin="results/shards/{micrograph}.input.bin",
         target_bin="results/shards/{micrograph}.target.bin",
@@ -34,6 +23,7 @@ rule shard_micrograph:
     resources:
         mem_mb=256,
     params:
+        code=code_of("shard_micrograph"),
         micrograph=lambda wildcards: wildcards.micrograph,
         input=lambda wildcards: shard_sources(wildcards)["input"],
         target=lambda wildcards: shard_sources(wildcards).get("target"),

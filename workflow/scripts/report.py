@@ -24,6 +24,7 @@ from clearice.records import (
 )
 from clearice.steps import busy_seconds, read_jobs, step_table
 
+TEMPLATE = Path(__file__).resolve().parents[1] / "report" / "page.html"
 PATCHES_SHOWN = 4
 SHEET_EXAMPLES = 6  # in examples.png, whose memory grows with them; the page shows all
 STATES = ("failed", "not run", "passed")  # of a verdict, in the order of the page
@@ -36,7 +37,6 @@ def report(
     trainings,
     verdicts,
     denoised,
-    template,
     page,
     summary,
     pictures,
@@ -95,7 +95,7 @@ def report(
         "config": config,
         "config_text": page_parts.config_text(config),
     }
-    write_text(page, page_parts.render_page(template[0], parts))
+    write_text(page, page_parts.render_page(TEMPLATE, parts))
     write_json(summary, facts)
     print(summary_text(facts, page))
 

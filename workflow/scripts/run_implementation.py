@@ -5,6 +5,7 @@ of the workflow: the job succeeds and result.json says what happened.
 """
 
 import contextlib
+import functools
 import os
 import shlex
 import shutil
@@ -123,4 +124,6 @@ def _own_result(folder):
 if "snakemake" in globals():
     from clearice.bridge import run_job
 
-    run_job(run_implementation, snakemake)
+    # Not a param: another checkout is no reason to run again.
+    repository = Path(__file__).resolve().parents[2]
+    run_job(functools.partial(run_implementation, repository=repository), snakemake)
