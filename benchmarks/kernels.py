@@ -19,9 +19,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow" / "scrip
 
 import numpy as np
 import torch
-from clearice.files import write_json, write_text
-from clearice.networks import build_network
 from measuring import environment
+
+from clearice.files import write_json, write_text
+from clearice.model.networks import build_network
 
 SHAPE = (4, 1, 1024, 1024)
 # What each kernel must move, in activations of 16 channels; images are a sixteenth of one.
@@ -53,7 +54,7 @@ def median_ms(launch):
 
 def setting(precision):
     """Return (a FusedSimpleCNN, a batch) on the GPU."""
-    from clearice.fused import FusedSimpleCNN
+    from clearice.model.engines.triton_cnn import FusedSimpleCNN
 
     torch.manual_seed(0)
     pair = [torch.randn(SHAPE, device="cuda") for _ in range(2)]
@@ -62,7 +63,7 @@ def setting(precision):
 
 def compile_one(precision, kernel, choice):
     """Fill Triton's cache on disk with one variant; its faults come again when it is timed."""
-    from clearice.fused import BLOCKS, FusedSimpleCNN
+    from clearice.model.engines.triton_cnn import BLOCKS, FusedSimpleCNN
 
     try:
         network = build_network("simple_cnn").cuda()
@@ -77,7 +78,7 @@ def compile_one(precision, kernel, choice):
 
 def time_all(precision):
     """Return kernel -> list of (ms, choice), the fastest first; failures are left out."""
-    from clearice.fused import BLOCKS, FusedSimpleCNN
+    from clearice.model.engines.triton_cnn import BLOCKS, FusedSimpleCNN
 
     fused, pair = setting(precision)
     found = {}
@@ -95,7 +96,7 @@ def time_all(precision):
 
 def as_table(precision, found):
     """Return the five fastest choices of each kernel, and ours, as Markdown."""
-    from clearice.fused import ARITHMETIC, BLOCKS
+    from clearice.model.engines.triton_cnn import ARITHMETIC, BLOCKS
 
     item_bytes = ARITHMETIC[precision][0].itemsize
     lines = [f"## {precision}", ""]

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+
+from clearice.dataset.manifest import NORMALISATION, data_xxh3
 from clearice.files import write_json
-from clearice.manifest import NORMALISATION, data_xxh3
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "workflow" / "scripts"
 _FIGURES = "FIGURES "

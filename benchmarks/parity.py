@@ -85,9 +85,10 @@ class MadePatches:
 def export(folder, size_px):
     """Write the bundle of a network after 150 Adam steps on crops of the made patches."""
     import torch
-    from clearice.cases import bundle_data
-    from clearice.networks import build_network
-    from clearice.reference import write_bundle
+
+    from clearice.model.networks import build_network
+    from clearice.reference.cases import bundle_data
+    from clearice.reference.export import write_bundle
 
     torch.manual_seed(0)
     patches, network = MadePatches(size_px), build_network("simple_cnn")
@@ -135,8 +136,8 @@ def _text(captured):
 
 def judge(bundle, folder, name, status, message):
     """Return the verdict on one run as declared, and as float32 where it declares another class."""
-    from clearice.bundle import Bundle
-    from clearice.parity import compare
+    from clearice.parity.comparison import compare
+    from clearice.reference.bundle import Bundle
 
     result_file = folder / "result.json"
     record = json.loads(result_file.read_text()) if result_file.is_file() else {}
@@ -238,7 +239,7 @@ def machine():
 
 def benchmark(output, size_px, only):
     """Run every part and write the results; return 0 if every verdict is as it should be."""
-    from clearice.verdict import verdict_text
+    from clearice.parity.verdict import verdict_text
 
     output.mkdir(parents=True, exist_ok=True)
     report = {"machine": machine(), "size_px": size_px, "runs": [], "speed": {}}

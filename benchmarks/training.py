@@ -22,7 +22,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow" / "scripts"))
 
 import torch
-from clearice.files import write_json, write_text
 from measuring import (
     environment,
     number,
@@ -33,6 +32,8 @@ from measuring import (
     write_dataset,
 )
 from training_configurations import BATCH, MEASURES
+
+from clearice.files import write_json, write_text
 
 # In the order of their importance: what the time budget does not reach is recorded as such.
 CONFIGURATIONS = {

@@ -9,21 +9,21 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from clearice.config import complete_config
-from clearice.dataset import open_split
-from clearice.distributed import Processes
-from clearice.feed import Feed
-from clearice.loader import Loader
-from clearice.losses import LateLosses
-from clearice.memory import peak_device_mib, peak_host_mib
-from clearice.model import set_precision
-from clearice.networks import build_network
-from clearice.optimization import Optimization
-from clearice.sampling import batches_of, epoch_order
 from measuring import SCRIPTS, Stopwatch, summary
 
+from clearice.config import complete_config
+from clearice.dataset.reader import open_split
+from clearice.model.distributed import Processes
+from clearice.model.epochs import batches_of, epoch_order
+from clearice.model.feed import Feed
+from clearice.model.late_losses import LateLosses
+from clearice.model.loader import Loader
+from clearice.model.memory import peak_device_mib, peak_host_mib
+from clearice.model.networks import build_network
+from clearice.model.optimization import Optimization
+from clearice.model.weights import set_precision
+
 BATCH = 4  # patches
-_SCHEMA = SCRIPTS.parent / "schemas" / "config.schema.yaml"
 
 
 def timed(step, batches, device, plan):
@@ -207,7 +207,7 @@ MEASURES = {
 
 def model_settings(**changes):
     """Return a complete section of config.yaml's model."""
-    config = complete_config({"model": {"simple_cnn": changes}}, _SCHEMA)
+    config = complete_config({"model": {"simple_cnn": changes}})
     return config["model"]["simple_cnn"]
 
 

@@ -5,8 +5,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from clearice.cases import bundle_data
-from clearice.reference import write_bundle
+
+from clearice.reference.cases import bundle_data
+from clearice.reference.export import write_bundle
 
 IMPLEMENTATIONS = Path(__file__).resolve().parent.parent / "workflow" / "implementations"
 SETTINGS = {"batch_size": 2, "steps": 7, "learning_rate": 0.01, "crop_px": 20}

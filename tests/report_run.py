@@ -5,18 +5,17 @@ import re
 from html.parser import HTMLParser
 
 import numpy as np
+
 from clearice.config import complete_config
+from clearice.dataset.manifest import build_manifest, split_part
+from clearice.dataset.splits import micrograph_table
+from clearice.denoised.metrics import compare_micrographs
 from clearice.files import read_json, write_json
-from clearice.history import COLUMNS, write_history
-from clearice.manifest import build_manifest, split_part
-from clearice.metrics import compare_micrographs
-from clearice.mrc import open_micrograph, write_micrograph
-from clearice.splits import micrograph_table
-from conftest import REPOSITORY
+from clearice.micrographs.mrc import open_micrograph, write_micrograph
+from clearice.model.history import COLUMNS, write_history
 from report import report
 from shard_files import make_shard
 
-SCHEMA = REPOSITORY / "workflow" / "schemas" / "config.schema.yaml"
 ODD_NAME = "<b>a&b $x_1$"
 SIDE_PX = 48
 
@@ -30,7 +29,7 @@ class Run:
             "micrographs": self.results / "dataset" / "micrographs.tsv",
             "manifest": self.results / "dataset" / "manifest.json",
             **dict.fromkeys(("histories", "trainings", "verdicts", "denoised"), ()),
-            "config": complete_config({}, SCHEMA),
+            "config": complete_config({}),
             "title": "A run",
             "examples": 1,
             **self.outputs(),

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import xxhash
+
 from clearice.files import write_json
 
 

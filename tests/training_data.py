@@ -3,17 +3,17 @@
 import json
 from pathlib import Path
 
-import clearice
 import numpy as np
 import torch
+
+import clearice
 from clearice.config import complete_config
-from clearice.distributed import Processes
-from clearice.history import write_history
-from clearice.manifest import NORMALISATION, data_xxh3
-from clearice.training import Training
+from clearice.dataset.manifest import NORMALISATION, data_xxh3
+from clearice.model.distributed import Processes
+from clearice.model.history import write_history
+from clearice.model.training import Training
 
 SCRIPTS = Path(clearice.__file__).parents[1]
-SCHEMA = SCRIPTS.parent / "schemas" / "config.schema.yaml"
 NOISE_FLOOR = 0.25  # variance of the noise of either half: half of that of their difference
 
 
@@ -66,7 +66,7 @@ def _write_segment(folder, name, count, size_px, dtype, rng):
 def model_settings(**changes):
     """Return a complete section of config.yaml's model, for a CPU, with `changes`."""
     given = {"device": "cpu", "reader_threads": 2, "epochs": 2, **changes}
-    config = complete_config({"model": {"simple_cnn": given}}, SCHEMA)
+    config = complete_config({"model": {"simple_cnn": given}})
     return config["model"]["simple_cnn"]
 
 

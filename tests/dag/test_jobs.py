@@ -1,6 +1,7 @@
 """Which jobs Snakemake plans for which configuration (dry runs, nothing is executed)."""
 
 import pytest
+
 from conftest import planned_jobs, run_snakemake, write_config
 
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from parity_bundle import write_small_bundle
 
 # Stands in for common.smk and reference.smk, which need a model; everything else is the real thing.

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
-from clearice.fingerprint import fingerprint
-from conftest import REPOSITORY, write_config
 from snakemake.api import SnakemakeApi
 from snakemake.settings.types import OutputSettings, ResourceSettings
+
+from clearice.fingerprint import fingerprint
+from conftest import REPOSITORY, write_config
 
 SCRIPTS = REPOSITORY / "workflow" / "scripts"
 

@@ -8,7 +8,8 @@ import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
-from clearice.mrc import write_micrograph
+
+from clearice.micrographs.mrc import write_micrograph
 
 FILE = "/10025/data/averaged/a.mrc"
 

@@ -7,9 +7,10 @@ import shutil
 
 import numpy as np
 import pytest
+
 import shard_micrograph as shard_script
 from clearice.errors import InputError
-from clearice.shards import read_shard_record
+from clearice.shards.record import read_shard_record
 from conftest import planned_jobs, run_snakemake, write_config
 from mrc_files import header_bytes, noise_image, write_mrc
 from shard_micrograph import shard_micrograph

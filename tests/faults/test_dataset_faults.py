@@ -7,11 +7,11 @@ import shutil
 import time
 
 import pytest
-from clearice import growth
+
+from clearice.dataset.manifest import SIDES
+from clearice.dataset.store import _only_process, grow
 from clearice.errors import InputError
 from clearice.files import read_json
-from clearice.growth import grow
-from clearice.manifest import SIDES
 from concatenate_shards import concatenate_shards
 from conftest import run_snakemake, write_config
 from shard_files import make_shard
@@ -75,7 +75,9 @@ HISTORIES = {  # which runs finish before the one that is killed, by indices of 
 
 @pytest.mark.parametrize("history", HISTORIES)
 def test_kill_9_at_random_moments(tmp_path, monkeypatch, history):
-    monkeypatch.setattr(growth, "_COMMIT_BYTES", 30_000)  # a commit every other shard
+    monkeypatch.setattr(
+        "clearice.dataset.store._COMMIT_BYTES", 30_000
+    )  # a commit every other shard
     records = make_shards(tmp_path, 12)
     *before, last = [records[part] for part in HISTORIES[history]]
     expected = undisturbed(tmp_path / "undisturbed", *before, last)
@@ -136,7 +138,7 @@ def run_and_crash(dataset, records, k):
 
 @pytest.mark.parametrize("history", HISTORIES)
 def test_a_crash_at_every_step(tmp_path, monkeypatch, history):
-    monkeypatch.setattr(growth, "_COMMIT_BYTES", 2 * 3 * 32 * 32 * 4)
+    monkeypatch.setattr("clearice.dataset.store._COMMIT_BYTES", 2 * 3 * 32 * 32 * 4)
     monkeypatch.setattr(os, "fsync", lambda _: None)  # what a dead process wrote is there anyhow
     records = make_shards(tmp_path, 4)
     steps = {"first run": [[0, 1, 2, 3]], "growth": [[1, 2], [0, 1, 2, 3]]}
@@ -184,8 +186,10 @@ def test_the_workflow_does_not_start_on_a_disk_too_small(tmp_path, tiny_config):
 
 
 def test_a_disk_that_fills_meanwhile_is_one_line_and_the_rest_follows(tmp_path, monkeypatch):
-    monkeypatch.setattr(growth, "_COMMIT_BYTES", 1)
-    monkeypatch.setattr(growth, "_check_free_space", lambda *_: None)  # it looked free
+    monkeypatch.setattr("clearice.dataset.store._COMMIT_BYTES", 1)
+    monkeypatch.setattr(
+        "clearice.dataset.store._check_free_space", lambda *_: None
+    )  # it looked free
     records = make_shards(tmp_path, 6, n=256)
     expected = undisturbed(tmp_path / "undisturbed" / "dataset", records)
     with small_disk(tmp_path / "disk", 20) as disk:
@@ -249,7 +253,7 @@ def test_a_new_run_beside_a_living_job_is_refused(tmp_path):
 
     def living_job():
         store.mkdir(parents=True)
-        with growth._only_process(store / "train.lock"):
+        with _only_process(store / "train.lock"):
             begun.set()
             end.wait(60)
 

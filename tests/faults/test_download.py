@@ -9,10 +9,11 @@ import sys
 import time
 
 import pytest
-from clearice.connection import Patience
-from clearice.download import fetch_file
+
 from clearice.errors import InputError
-from clearice.ranges import missing_ranges
+from clearice.micrographs.empiar.connection import Patience
+from clearice.micrographs.empiar.download import fetch_file
+from clearice.micrographs.empiar.ranges import missing_ranges
 from conftest import REPOSITORY
 from faults.archive_server import FILE, PAGE, micrograph_bytes, running_archive
 from small_disk import small_disk
@@ -215,8 +216,8 @@ def test_nobody_listens(tmp_path, archive):
 KILLED = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell ignores it
-from clearice.connection import Patience
-from clearice.download import fetch_file
+from clearice.micrographs.empiar.connection import Patience
+from clearice.micrographs.empiar.download import fetch_file
 fetch_file(sys.argv[1], sys.argv[2], 2, Patience(), int(sys.argv[3]))
 """
 

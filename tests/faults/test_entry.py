@@ -1,10 +1,11 @@
 """The list of an EMPIAR entry's files, and the rule that fetches them, against a local archive."""
 
 import pytest
-from clearice.connection import Patience
-from clearice.download import file_url, list_entry
+
 from clearice.errors import InputError
-from clearice.shards import read_shard_record
+from clearice.micrographs.empiar.connection import Patience
+from clearice.micrographs.empiar.download import file_url, list_entry
+from clearice.shards.record import read_shard_record
 from conftest import planned_jobs, run_snakemake, write_config
 from faults.archive_server import FILE, micrograph_bytes, running_archive
 

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 
-from clearice.shards import read_shard_record
+from clearice.shards.record import read_shard_record
 from conftest import REPOSITORY
 from mrc_files import noise_image, write_mrc
 from small_disk import small_disk
@@ -28,7 +28,7 @@ def test_a_full_disk_leaves_no_shard_that_looks_whole(tmp_path):
 
 KILLED = """
 import os, runpy, signal, sys
-from clearice.shards import PatchFile
+from clearice.shards.record import PatchFile
 write, calls = PatchFile.write, []
 def dying(file, patches):
     write(file, patches)

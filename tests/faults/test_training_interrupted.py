@@ -13,8 +13,9 @@ import time
 import numpy as np
 import pytest
 import torch
-from clearice.model import load_model
-from clearice.optimization import Optimization
+
+from clearice.model.optimization import Optimization
+from clearice.model.weights import load_model
 from training_data import SCRIPTS, assert_same_weights, train, weights_of, write_dataset
 
 SETTINGS = {"epochs": 3, "learning_rate": 0.01}

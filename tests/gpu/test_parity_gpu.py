@@ -6,8 +6,9 @@ import sys
 
 import pytest
 import torch
-from clearice.bundle import Bundle
-from clearice.parity import compare
+
+from clearice.parity.comparison import compare
+from clearice.reference.bundle import Bundle
 from parity_bundle import IMPLEMENTATIONS, write_small_bundle
 
 pytestmark = [

@@ -8,12 +8,13 @@ import sys
 import numpy as np
 import pytest
 import torch
-from clearice.arithmetic import KERNELS, build_arithmetic
-from clearice.dataset import open_split
-from clearice.loader import Loader
-from clearice.model import load_model, set_precision
-from clearice.networks import build_network
-from clearice.optimization import Optimization
+
+from clearice.dataset.reader import open_split
+from clearice.model.engines.choice import KERNELS, build_arithmetic
+from clearice.model.loader import Loader
+from clearice.model.networks import build_network
+from clearice.model.optimization import Optimization
+from clearice.model.weights import load_model, set_precision
 from training_data import SCRIPTS, assert_same_weights, train, weights_of, write_dataset
 
 pytestmark = [

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from clearice.mrc import write_micrograph
-from clearice.verification import dataset_faults
+
+from clearice.dataset.verification import dataset_faults
+from clearice.micrographs.mrc import write_micrograph
 from conftest import planned_jobs, run_snakemake, write_config
 
 pytestmark = pytest.mark.slow

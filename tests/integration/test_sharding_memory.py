@@ -5,7 +5,8 @@ import sys
 
 import numpy as np
 import pytest
-from clearice.mrc import write_micrograph
+
+from clearice.micrographs.mrc import write_micrograph
 from conftest import REPOSITORY
 
 WIDTH_PX, PATCH_PX = 3000, 512

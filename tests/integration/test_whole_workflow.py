@@ -6,6 +6,7 @@ import shutil
 import mrcfile
 import numpy as np
 import pytest
+
 from conftest import TINY_CONFIG, planned_jobs, run_snakemake, write_config
 
 pytestmark = pytest.mark.slow

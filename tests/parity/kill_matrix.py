@@ -51,9 +51,10 @@ def classes_table(declared):
 def run_all(scratch):
     """Return verdicts on mutants, on honest variants, and classes that mutants pass in, by name."""
     import numpy as np
-    from clearice.bundle import Bundle
-    from clearice.parity import compare
     from mutants import HONEST, MUTANTS
+
+    from clearice.parity.comparison import compare
+    from clearice.reference.bundle import Bundle
     from parity_bundle import write_small_bundle
 
     write_small_bundle(scratch / "bundle")

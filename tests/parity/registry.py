@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+
 from parity_bundle import load_implementation
 
 numpy_cnn = load_implementation("numpy_cnn")

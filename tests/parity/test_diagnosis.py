@@ -5,9 +5,10 @@ from itertools import accumulate
 
 import numpy as np
 import pytest
-from clearice.bundle import Bundle
-from clearice.evidence import agrees, explain, factor_of, storage
-from clearice.parity import compare
+
+from clearice.parity.comparison import compare
+from clearice.parity.evidence import agrees, explain, factor_of, storage
+from clearice.reference.bundle import Bundle
 from parity_bundle import write_honest_results
 
 

@@ -5,12 +5,13 @@ import os
 import shutil
 from xml.etree import ElementTree
 
-import compare_implementation
 import numpy as np
 import pytest
-from clearice.bundle import Bundle
-from clearice.parity import compare
-from clearice.verdict import verdict_text, write_verdict
+
+import compare_implementation
+from clearice.parity.comparison import compare
+from clearice.parity.verdict import verdict_text, write_verdict
+from clearice.reference.bundle import Bundle
 from parity_bundle import load_implementation, write_small_bundle
 
 DEEP = 100_000

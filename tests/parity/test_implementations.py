@@ -7,8 +7,9 @@ import subprocess
 import sys
 
 import pytest
-from clearice.bundle import Bundle
-from clearice.parity import compare
+
+from clearice.parity.comparison import compare
+from clearice.reference.bundle import Bundle
 from parity_bundle import IMPLEMENTATIONS, load_implementation, write_small_bundle
 
 LIBRARIES = (

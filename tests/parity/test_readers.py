@@ -5,6 +5,7 @@ import shutil
 import subprocess
 
 import pytest
+
 from parity_bundle import IMPLEMENTATIONS, write_small_bundle
 
 DOCUMENT = IMPLEMENTATIONS.parent.parent / "docs" / "implementers.md"
@@ -38,7 +39,7 @@ def read(*words):
 
 
 def test_the_fortran_reader(folder, tmp_path):
-    from clearice.bundle import Bundle
+    from clearice.reference.bundle import Bundle
 
     flags = ("-std=f2008", "-Wall", "-Werror", "-fcheck=all")
     program = build(tmp_path, ["gfortran"], "fortran", "f90", *flags)
@@ -55,7 +56,7 @@ def test_the_fortran_reader(folder, tmp_path):
 
 @pytest.mark.parametrize("name", ["test_input", "conv2_weight", "structured_relu2", "conv1_bias"])
 def test_the_c_reader(folder, tmp_path, name):
-    from clearice.bundle import Bundle
+    from clearice.reference.bundle import Bundle
 
     flags = ("-std=c99", "-Wall", "-Wextra", "-Werror")
     program = build(tmp_path, ["gcc", "cc", "clang"], "c", "c", *flags)

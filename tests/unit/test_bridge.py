@@ -5,6 +5,7 @@ import os
 from types import SimpleNamespace
 
 import pytest
+
 from clearice.bridge import job_arguments, run_command, run_job
 from clearice.errors import InputError
 

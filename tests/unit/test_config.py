@@ -2,15 +2,11 @@
 
 import pytest
 import yaml
+
 from clearice.config import complete_config, yaml_scalar
 from clearice.errors import InputError
+from clearice.schemas import CONFIG_SCHEMA
 from conftest import REPOSITORY
-
-SCHEMA = REPOSITORY / "workflow" / "schemas" / "config.schema.yaml"
-
-
-def complete(config):
-    return complete_config(config, SCHEMA)
 
 
 def leaves(schema, path=()):
@@ -22,7 +18,7 @@ def leaves(schema, path=()):
 
 def test_the_repository_config_is_valid_and_keeps_its_values():
     config = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
-    complete_values = complete(config)
+    complete_values = complete_config(config)
     for section, values in config.items():
         for key, value in values.items():
             found = complete_values[section][key]
@@ -33,14 +29,14 @@ def test_the_repository_config_is_valid_and_keeps_its_values():
 
 
 def test_an_empty_config_is_the_default_one():
-    config = complete({})
+    config = complete_config({})
     assert config["micrographs"]["source"] == "simulation"
     assert config["model"]["simple_cnn"]["batch_size"] == 4
-    assert complete(config) == config
+    assert complete_config(config) == config
 
 
 def test_every_key_is_described_and_has_a_default_or_is_a_section():
-    schema = yaml.safe_load(SCHEMA.read_text())
+    schema = yaml.safe_load(CONFIG_SCHEMA.read_text())
     for key, subschema in leaves(schema):
         assert subschema.get("description"), f"{key} has no description"
         inside_optional = key.startswith(("micrographs.halves.",))
@@ -94,7 +90,7 @@ def test_a_scalar_comes_back_from_its_yaml(value):
 )
 def test_a_mistake_is_one_line_with_key_expected_and_found(config, words):
     with pytest.raises(InputError) as caught:
-        complete(config)
+        complete_config(config)
     text = str(caught.value)
     assert "\n" not in text
     assert text.startswith("config.yaml: ")

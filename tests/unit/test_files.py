@@ -4,6 +4,7 @@ import os
 
 import pytest
 import xxhash
+
 from clearice.files import atomic_path, read_json, write_json, xxh3_of_file
 
 

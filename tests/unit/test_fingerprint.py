@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+
 from clearice import fingerprint as module
 from clearice.fingerprint import OUTSIDE, fingerprint, imported_modules
 from conftest import REPOSITORY

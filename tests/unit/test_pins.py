@@ -5,6 +5,7 @@ import tomllib
 
 import pytest
 import yaml
+
 from conftest import REPOSITORY
 
 CONDA_NAMES = {"pytorch": "torch", "python-xxhash": "xxhash"}

@@ -5,18 +5,18 @@ import struct
 from collections import namedtuple
 
 import numpy as np
-import plan as plan_script
 import pytest
 import yaml
+
+import plan as plan_script
 from clearice import planning
 from clearice.bridge import run_command
 from clearice.config import complete_config
 from clearice.errors import InputError
-from clearice.mrc import write_micrograph
-from clearice.pairs import find_micrographs
+from clearice.micrographs.mrc import write_micrograph
+from clearice.micrographs.sources import find_micrographs
 from clearice.planning import bytes_missing, bytes_to_write, check_disk, plan_micrographs
-from clearice.shards import read_shard_record
-from conftest import REPOSITORY
+from clearice.shards.record import read_shard_record
 from shard_micrograph import shard_micrograph
 
 GIB = 2**30
@@ -42,8 +42,7 @@ def run(tmp_path, monkeypatch):
 
     def configure(**sections):
         (tmp_path / "config.yaml").write_text(yaml.safe_dump(sections))
-        schema = REPOSITORY / "workflow" / "schemas" / "config.schema.yaml"
-        return complete_config(sections, schema)
+        return complete_config(sections)
 
     return configure
 

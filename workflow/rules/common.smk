@@ -15,8 +15,8 @@ sys.path.insert(0, str(SCRIPTS))
 from clearice.config import complete_config, read_config
 from clearice.errors import InputError
 from clearice.fingerprint import fingerprint
-from clearice.pairs import find_micrographs
-from clearice.splits import read_test_micrographs
+from clearice.micrographs.sources import find_micrographs
+from clearice.dataset.splits import read_test_micrographs
 
 try:
     # Read before Snakemake does, which does not say what is wrong with it, and in which line.
@@ -31,7 +31,7 @@ if given:
 
 
 try:
-    config.update(complete_config(config, SCRIPTS.parent / "schemas" / "config.schema.yaml"))
+    config.update(complete_config(config))
     MICROGRAPHS = find_micrographs(config)  # name -> MicrographFiles(name, input, target, truth)
     if config["split"]["test_micrographs"]:
         read_test_micrographs(config["split"]["test_micrographs"], MICROGRAPHS)

@@ -7,7 +7,7 @@ WRITES  nothing
 import csv
 import shlex
 
-from clearice.layout import bundle_files
+from clearice.reference.names import bundle_files
 
 
 def existing_files(micrograph, *roles):

@@ -9,11 +9,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from clearice.bundle import Bundle, BundleError
 from clearice.errors import InputError
-from clearice.parity import compare
-from clearice.tolerances import PRECISIONS
-from clearice.verdict import verdict_text, write_verdict
+from clearice.parity.comparison import compare
+from clearice.parity.verdict import verdict_text, write_verdict
+from clearice.reference.bundle import Bundle, BundleError
+from clearice.reference.tolerances import PRECISIONS
 
 
 def compare_implementation(manifest, output, verdict, text, junit, name, precision, **_):

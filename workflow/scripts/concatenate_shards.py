@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from clearice.binaries import check_shard
 from clearice.bridge import run_job
+from clearice.dataset.copying import check_shard
+from clearice.dataset.manifest import SIDES, split_part
+from clearice.dataset.store import full_disk_is_one_line, grow, publish, sorted_by_name
 from clearice.files import write_json
-from clearice.growth import full_disk_is_one_line, grow, publish, sorted_by_name
-from clearice.manifest import SIDES, split_part
-from clearice.shards import read_shard_record
+from clearice.shards.record import read_shard_record
 
 
 def concatenate_shards(

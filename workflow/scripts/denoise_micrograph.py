@@ -10,12 +10,12 @@ from pathlib import Path
 
 from clearice import __version__
 from clearice.bridge import run_command, run_job
-from clearice.denoising import Source, chosen_tile_px, denoise_bands
+from clearice.denoised.metrics import compare_micrographs
+from clearice.denoised.tiles import Source, chosen_tile_px, denoise_bands
 from clearice.errors import InputError
 from clearice.files import write_json, xxh3_of_file
-from clearice.metrics import compare_micrographs
-from clearice.model import choose_device, load_model, set_precision
-from clearice.mrc import open_micrograph, write_micrograph
+from clearice.micrographs.mrc import open_micrograph, write_micrograph
+from clearice.model.weights import choose_device, load_model, set_precision
 
 FORMAT_VERSION = 1
 

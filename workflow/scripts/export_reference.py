@@ -3,14 +3,14 @@
 from pathlib import Path
 
 import jsonschema
-from clearice import cases
-from clearice.dataset import open_split
+
+from clearice.dataset.reader import open_split
 from clearice.errors import InputError
 from clearice.files import read_json, xxh3_of_file
-from clearice.model import load_model
-from clearice.reference import write_bundle
-
-SCHEMA = Path(__file__).resolve().parent.parent / "schemas" / "reference.schema.json"
+from clearice.model.weights import load_model
+from clearice.reference import cases
+from clearice.reference.export import write_bundle
+from clearice.schemas import REFERENCE_SCHEMA
 
 
 def export_reference(model, dataset, manifest, settings, **_):
@@ -39,7 +39,7 @@ def export_reference(model, dataset, manifest, settings, **_):
     }
     folder = Path(manifest).parent
     written = write_bundle(folder, weights, bundle_cases, training, provenance)
-    jsonschema.validate(written, read_json(SCHEMA))
+    jsonschema.validate(written, read_json(REFERENCE_SCHEMA))
     print(f"bundle {written['bundle_id']} of {len(written['tensors'])} tensors in {folder}")
 
 

@@ -1,9 +1,7 @@
 """List the micrographs, rejected ones too, and decide which are held out for testing."""
 
 from clearice.bridge import run_job
-from clearice.files import write_text
-from clearice.shards import read_shard_record
-from clearice.splits import (
+from clearice.dataset.splits import (
     allowed_fraction,
     check_rejected,
     micrograph_table,
@@ -11,6 +9,8 @@ from clearice.splits import (
     require_distinct,
     split_of,
 )
+from clearice.files import write_text
+from clearice.shards.record import read_shard_record
 
 
 def list_micrographs(

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from clearice.bridge import run_command, run_job
 from clearice.config import complete_config, read_config
+from clearice.dataset.splits import allowed_fraction, read_test_micrographs, split_of
 from clearice.errors import InputError
-from clearice.pairs import find_micrographs
+from clearice.micrographs.sources import find_micrographs
 from clearice.planning import (
     FOLDERS,
     bytes_missing,
@@ -21,9 +22,7 @@ from clearice.planning import (
     gib,
     plan_micrographs,
 )
-from clearice.splits import allowed_fraction, read_test_micrographs, split_of
 
-SCHEMA = Path(__file__).resolve().parents[1] / "schemas" / "config.schema.yaml"
 WIDTH = 80
 # Patches written, fsynced, on a workstation's disk; shards and dataset are disk-bound.
 WRITTEN_BYTES_PER_S = 0.4e9
@@ -158,7 +157,7 @@ def main():
     arguments = parser.parse_args()
     path = (arguments.config or arguments.directory / "config.yaml").resolve()
     os.chdir(arguments.directory)
-    plan(complete_config(read_config(path), SCHEMA))
+    plan(complete_config(read_config(path)))
 
 
 if "snakemake" in globals():

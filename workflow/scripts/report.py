@@ -8,21 +8,21 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
-from clearice import figures
-from clearice import report as page_parts
 from clearice.bridge import run_command, run_job
 from clearice.errors import InputError
-from clearice.examples import embedded, micrograph_examples, patch_examples
 from clearice.files import atomic_path, read_json, write_json, write_text
-from clearice.headlines import headlines, summary_text, verdict_line
-from clearice.records import (
+from clearice.report import figures
+from clearice.report import page as page_parts
+from clearice.report.costs import busy_seconds, read_jobs, step_table
+from clearice.report.examples import embedded, micrograph_examples, patch_examples
+from clearice.report.facts import (
     DenoisedRecords,
     example_names,
     read_history,
     read_micrographs,
     versions,
 )
-from clearice.steps import busy_seconds, read_jobs, step_table
+from clearice.report.headlines import headlines, summary_text, verdict_line
 
 TEMPLATE = Path(__file__).resolve().parents[1] / "report" / "page.html"
 PATCHES_SHOWN = 4

@@ -17,8 +17,8 @@ import time
 from pathlib import Path
 
 from clearice.files import write_json
-from clearice.layout import RESULT
-from clearice.outcome import one_line, read_outcome
+from clearice.parity.result_json import one_line, read_outcome
+from clearice.reference.names import RESULT
 
 CANNOT_RUN = 3
 STOP_S = 10  # for a command that is stopped to end by itself

@@ -12,15 +12,22 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from clearice import shards, targets
 from clearice.bridge import run_command, run_job
 from clearice.errors import InputError
-from clearice.halves import check_headers
-from clearice.hot_pixels import HotPixels, local_std
-from clearice.mrc import open_micrograph
-from clearice.normalisation import normalise
-from clearice.patches import patch_origins
-from clearice.survey import survey_difference, survey_micrograph, survey_warnings
+from clearice.micrographs.halves import check_headers
+from clearice.micrographs.hot_pixels import HotPixels, local_std
+from clearice.micrographs.mrc import open_micrograph
+from clearice.micrographs.normalisation import normalise
+from clearice.micrographs.survey import survey_difference, survey_micrograph, survey_warnings
+from clearice.shards import targets
+from clearice.shards.patches import patch_origins
+from clearice.shards.record import (
+    file_states,
+    new_record,
+    source_entry,
+    write_patches,
+    write_record,
+)
 
 WORKERS = 2  # one a side: NumPy, hashing and writing release the interpreter lock
 
@@ -50,9 +57,9 @@ def shard_micrograph(
             advice="set micrographs.halves, or another patches.target",
         )
     paths = [input] if target is None else [input, target]
-    before = shards.file_states(paths)
+    before = file_states(paths)
     with ThreadPoolExecutor(WORKERS) as pool:
-        sources = dict(zip(("input", "target"), pool.map(shards.source_entry, paths), strict=False))
+        sources = dict(zip(("input", "target"), pool.map(source_entry, paths), strict=False))
         try:
             facts, limits = survey_sides(pool, paths, patches, dtype)
         except InputError as error:
@@ -60,18 +67,18 @@ def shard_micrograph(
                 raise
             print(f"rejected: {error}", file=sys.stderr)
             facts, limits = {"status": "rejected", "reason": str(error)}, []
-        new = shards.new_record(micrograph, patches, dtype, **sources, **facts)
+        new = new_record(micrograph, patches, dtype, **sources, **facts)
         Path(record).unlink(missing_ok=True)  # it comes last: until then there is no shard
         rows = side_rows(paths, limits, new, patches)
-        writes = pool.map(shards.write_patches, (input_bin, target_bin), rows, (new, new))
+        writes = pool.map(write_patches, (input_bin, target_bin), rows, (new, new))
         new["files"] = dict(zip(("input", "target"), writes, strict=True))
-    if shards.file_states(paths) != before:
+    if file_states(paths) != before:
         raise InputError(
             "changed while it was read",
             file=" or ".join(paths),
             advice="run again when nothing writes to it any more",
         )
-    shards.write_record(record, new)
+    write_record(record, new)
 
 
 def survey_sides(pool, paths, patches, dtype):

@@ -1,8 +1,8 @@
 """Simulate one micrograph: two counted halves and the truth that they have in common."""
 
 from clearice.bridge import run_job
-from clearice.mrc import write_micrograph
-from clearice.simulation import simulate
+from clearice.micrographs.mrc import write_micrograph
+from clearice.micrographs.simulation.exposure import simulate
 
 
 def simulate_micrograph(input, target, truth, name, settings):

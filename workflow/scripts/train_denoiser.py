@@ -10,17 +10,18 @@ import platform
 import sys
 from pathlib import Path
 
-import clearice
 import torch
 import yaml
+
+import clearice
 from clearice.bridge import run_command, run_job
 from clearice.config import complete_config, yaml_scalar
-from clearice.distributed import Processes, launch, launched
 from clearice.errors import InputError
 from clearice.files import write_json
-from clearice.history import write_history
-from clearice.model import choose_device, save_model, set_precision
-from clearice.training import Training
+from clearice.model.distributed import Processes, launch, launched
+from clearice.model.history import write_history
+from clearice.model.training import Training
+from clearice.model.weights import choose_device, save_model, set_precision
 
 SCRIPTS = Path(clearice.__file__).parents[1]
 
@@ -126,8 +127,7 @@ def main(arguments=None):
         if not equals:
             raise InputError("not a setting", expected="--set KEY=VALUE", found=text)
         given[key] = yaml.safe_load(value)
-    schema = SCRIPTS.parent / "schemas" / "config.schema.yaml"
-    config = complete_config({"model": {options.architecture: given}}, schema)
+    config = complete_config({"model": {options.architecture: given}})
     train_denoiser(
         options.manifest,
         *(

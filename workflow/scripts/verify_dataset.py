@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 
 from clearice.bridge import run_command
-from clearice.manifest import SPLITS, read_manifest, segment_spans
-from clearice.verification import dataset_faults
+from clearice.dataset.manifest import SPLITS, read_manifest, segment_spans
+from clearice.dataset.verification import dataset_faults
 
 
 def main():

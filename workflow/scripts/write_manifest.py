@@ -1,9 +1,9 @@
 """Write the manifest of a dataset whose splits are in place."""
 
 from clearice.bridge import run_job
+from clearice.dataset.manifest import build_manifest, read_manifest
 from clearice.errors import InputError
 from clearice.files import read_json, write_json
-from clearice.manifest import build_manifest, read_manifest
 
 
 def write_manifest(train, test, manifest):

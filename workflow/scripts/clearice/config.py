@@ -9,6 +9,7 @@ import jsonschema
 import yaml
 
 from clearice.errors import InputError
+from clearice.schemas import CONFIG_SCHEMA
 
 
 def _is_integer(_, value):
@@ -43,13 +44,13 @@ def read_config(path):
     return config or {}
 
 
-def complete_config(config, schema_path):
+def complete_config(config):
     """Return `config` with every default of the schema filled in, or raise InputError.
 
     The error names the key, what was expected and what was found, and for an unknown key the
     nearest known one. Only the first mistake (in the order of the keys) is reported.
     """
-    with open(schema_path, encoding="utf-8") as file:
+    with open(CONFIG_SCHEMA, encoding="utf-8") as file:
         schema = yaml.safe_load(file)
     errors = _Validator(schema).iter_errors(config)
     for error in sorted(errors, key=lambda e: list(map(str, e.path))):

@@ -12,8 +12,8 @@ OUTSIDE = {
     "clearice.config": "a job gets its configuration as params",
     "clearice.errors": "speaks to a person",
     "clearice.files": "files appear whole; their bytes are the caller's",
-    "clearice.interruption": "watches for signals; a checkpoint continues to the same bytes",
-    "clearice.memory": "watches the process",
+    "clearice.model.interruption": "watches for signals; a checkpoint continues to the same bytes",
+    "clearice.model.memory": "watches the process",
 }
 
 

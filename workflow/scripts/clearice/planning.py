@@ -5,11 +5,11 @@ import dataclasses
 import os
 from pathlib import Path
 
+from clearice.dataset.manifest import ITEM_BYTES, SIDES, patch_bytes
 from clearice.errors import InputError
-from clearice.halves import check_headers
-from clearice.manifest import ITEM_BYTES, SIDES, patch_bytes
-from clearice.mrc import open_micrograph
-from clearice.patches import patch_origins
+from clearice.micrographs.halves import check_headers
+from clearice.micrographs.mrc import open_micrograph
+from clearice.shards.patches import patch_origins
 
 GIB = 2**30
 FOLDERS = {

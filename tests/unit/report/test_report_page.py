@@ -1,0 +1,255 @@
+"""The report: what it says of a run, whatever was left out of it; steps; the terminal's summary."""
+
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from clearice.config import complete_config
+from clearice.errors import InputError
+from clearice.files import read_json, write_json
+from clearice.report.costs import Job, busy_seconds, read_jobs, step_table
+from clearice.report.facts import read_history, read_micrographs
+from clearice.report.headlines import duration, memory, summary_text, verdict_line
+from clearice.report.page import MICROGRAPH_COLUMNS
+from report import main
+from report_run import Run, add_everything, text_of
+
+
+@pytest.fixture
+def run(tmp_path):
+    """An empty run."""
+    return Run(tmp_path)
+
+
+@pytest.fixture
+def full_run(run):
+    """A run with everything, its report not yet written."""
+    return add_everything(run)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run with everything and its page, for tests that only read."""
+    run = add_everything(Run(tmp_path_factory.mktemp("finished")))
+    return run, run.write(title="<b>T</b>", examples=2)
+
+
+def test_the_page_says_what_went_in_and_what_came_out(finished):
+    _, page = finished
+    words = text_of(page)
+    assert "parity passed: numpy" in words
+    assert "3 used; 1 rejected" in words
+    assert "truncated &amp; &lt;odd&gt;" in words
+    assert "6 train, 3 test; 48 px" in words
+    assert "noise floor 0.9" in words
+    assert "3.2 % of a tolerance used" in words
+    assert "+20.0 dB" in words  # noise a tenth in amplitude
+    assert page.count("data:image/jpeg;base64,") == 2 * 2 * 3 + 2 * 4
+
+
+def test_names_with_odd_characters_are_text_and_not_markup(finished):
+    _, page = finished
+    assert page.count("&lt;b&gt;a&amp;b $x_1$") > 1
+    assert "<h1>&lt;b&gt;T&lt;/b&gt;</h1>" in page
+
+
+def test_rejected_micrographs_come_first(finished):
+    run, page = finished
+    tables = page[page.index('aria-label="Table of rejected micrographs"') :]
+    assert tables.index("broken") < tables.index("truncated") < tables.index("m1")
+    assert run.table("micrographs.tsv")[0]["reason"] == "truncated & <odd>"
+    assert list(run.table("micrographs.tsv")[0]) == list(MICROGRAPH_COLUMNS)
+
+
+def test_held_out_micrographs_are_shown_first_and_judged_alone(full_run):
+    page = full_run.write(examples=1)
+    assert re.search(r"<h3>m2\s*<span class=\"tag\">held out", page)
+    assert "1 of 3 are shown" in text_of(page)
+    gain = read_json(full_run.outputs()["summary"])["gain"]
+    assert (gain["against"], gain["micrographs"], gain["held_out"]) == ("truth", 1, True)
+    frequencies = [float(row["frequency_per_px"]) for row in full_run.table("frc.tsv")]
+    assert frequencies[-1] == 0.5
+
+
+def test_without_truth_the_other_half_is_the_judge(run):
+    run.add_dataset(["a", "b"], tested=["b"]).add_model().add_denoised(["a", "b"], ("target",))
+    words = text_of(run.write())
+    assert "with the raw other half; raw 0.179" in words
+    assert "dB" not in words
+    assert "raw other half" in words
+    assert "its noise is independent" in words
+
+
+def test_without_truth_or_other_half_nothing_is_claimed(run):
+    config = complete_config({"patches": {"target": "synthetic_noise"}})
+    run.add_dataset(["a", "b"], tested=["b"]).add_model(noise_floor=None).add_denoised(["a"], ())
+    words = text_of(run.write(config=config))
+    assert "no noise floor known" in words
+    assert "There is no Fourier ring correlation" in words
+    assert "Denoising gain" not in words
+    assert "noise added to the input" in words
+    assert run.table("frc.tsv") == []
+
+
+def test_with_everything_optional_left_out_the_page_says_so(run):
+    config = complete_config({"denoised": {"enabled": False}})
+    words = text_of(run.add_dataset(["a", "b"], tested=["b"]).write(config=config))
+    assert "parity was not asked for" in words
+    assert "denoised.enabled is false" in words
+    assert "No network was trained" in words
+    assert "There are no benchmark files" in words
+    assert "Time unknown peak memory unknown" in words
+
+
+def test_a_noise_floor_above_the_loss_is_not_believed(run):
+    run.add_dataset(["a", "b"], tested=["b"]).add_model(
+        noise_floor=1.03
+    )  # test losses 1.1 to 1.033
+    rows = read_history(run.arguments["histories"][0])
+    assert rows[-1]["noise_floor_test"] == 1.03
+    text = run.arguments["histories"][0].read_text().replace("1.03333333", "1.01")
+    run.arguments["histories"][0].write_text(text)
+    rows = read_history(run.arguments["histories"][0])
+    assert [row["noise_floor_test"] for row in rows] == [None] * 3
+    assert rows[-1]["noise_floor_train"] == 1.03
+    assert "No noise floor is drawn" in text_of(run.write())
+
+
+def test_a_failed_verdict_is_seen_at_once_and_explained(full_run):
+    page = full_run.add_verdict("fortran", "failed").write()
+    assert 'class="verdict failed"' in page
+    words = text_of(page)
+    assert "parity failed: fortran" in words
+    assert "lowest rung that fails: loss" in words
+    assert "the kernels are flipped" in words
+    assert "7e+05 %" in words
+    assert {row["implementation"] for row in full_run.table("parity.tsv")} == {"numpy", "fortran"}
+
+
+def test_an_implementation_that_did_not_run_has_not_passed(full_run):
+    facts = {"rungs": {}, "worst_percent": None, "diagnosis": ["no GPU here"]}
+    full_run.add_verdict("cudnn", "not run", **facts)
+    path = full_run.arguments["verdicts"][-1]
+    verdict = read_json(path)
+    del verdict["rows"], verdict["repeat_bit_equal"]
+    write_json(path, verdict)
+    page = full_run.write()
+    assert 'class="verdict passed"' not in page
+    words = text_of(page)
+    assert "abacus, 0.25 batches/s in training" in words
+    assert "parity passed: numpy; not run: cudnn" in words
+    assert re.search(r"Parity\s+1 of 2\s+passed; not run: cudnn", words)
+    assert "no GPU here" in words
+
+
+@pytest.mark.parametrize(
+    ("states", "expected"),
+    [
+        ([], "none"),
+        (["passed", "passed"], "passed"),
+        (["passed", "not run"], "not run"),
+        (["failed", "not run", "passed"], "failed"),
+    ],
+)
+def test_one_failure_outweighs_every_success(states, expected):
+    parity = [{"implementation": str(i), "verdict": state} for i, state in enumerate(states)]
+    assert verdict_line(parity)[0] == expected
+
+
+def test_the_page_stays_small_with_thousands_of_micrographs(run):
+    run.add_dataset(["a", "b"], tested=["b"]).add_model().add_denoised(["a", "b"])
+    small = len(run.write())
+    table = run.arguments["micrographs"]
+    header, *rows = table.read_text().splitlines()
+    more = [rows[0].replace("a\t", f"a{i:04d}\t", 1) for i in range(5000)]
+    table.write_text("\n".join([header, *rows, *more]) + "\n")
+    assert len(run.write()) < small + 5000 * 600
+
+
+def write_benchmark(path, seconds, max_rss, ended):
+    """Write a benchmark file as Snakemake does."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"s\th:m:s\tmax_rss\tmean_load\n{seconds}\t0:00:01\t{max_rss}\t0.5\n")
+    os.utime(path, (ended, ended))
+
+
+def test_steps_are_summed_from_benchmark_files(tmp_path):
+    write_benchmark(tmp_path / "shards/a.benchmark.tsv", 2.0, 100.0, 1000)
+    write_benchmark(tmp_path / "shards/b.benchmark.tsv", 3.0, "-", 1001)
+    write_benchmark(tmp_path / "shards/removed.benchmark.tsv", 50.0, 900.0, 1000)
+    write_benchmark(tmp_path / "reference.benchmark.tsv", 1.0, 300.0, 2000)
+    write_benchmark(tmp_path / "parity/numpy/run.benchmark.tsv", 4.0, "NA", 2003)
+    write_benchmark(tmp_path / "parity/removed/run.benchmark.tsv", 40.0, 900.0, 2003)
+    write_benchmark(tmp_path / "report/report.benchmark.tsv", 4.0, 10, 2003)
+    (tmp_path / "shards/empty.benchmark.tsv").touch()
+    jobs = read_jobs(tmp_path, {"a", "b", "empty", "numpy"})
+    table = {row["step"]: row for row in step_table(jobs)}
+    assert list(table) == ["shards", "reference", "parity"]
+    assert table["shards"]["jobs"] == 2
+    assert table["shards"]["seconds"] == 5.0
+    assert (table["shards"]["longest_job"], table["shards"]["peak_rss_mib"]) == ("b", 100.0)
+    assert table["parity"]["peak_rss_mib"] is None
+    assert busy_seconds(jobs) == pytest.approx(3 + 4)  # 998 to 1001 and 1999 to 2003
+
+
+def test_busy_time_counts_an_instant_once():
+    jobs = [
+        Job("shards", "", 10, None, 10),
+        Job("shards", "", 4, None, 8),
+        Job("model", "", 5, None, 12),
+    ]
+    assert busy_seconds(jobs) == 12
+    assert busy_seconds([]) == 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.42, "0.4 s"),
+        (59.7, "1 min 0 s"),
+        (12.4, "12 s"),
+        (200, "3 min 20 s"),
+        (7530, "2 h 5 min"),
+    ],
+)
+def test_times_are_said_in_two_units_at_most(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_memory_is_said_in_binary_units():
+    assert (memory(286.4), memory(1434), memory(None)) == ("286 MiB", "1.4 GiB", "unknown")
+
+
+def test_the_summary_fits_a_terminal(full_run, capsys):
+    full_run.add_verdict("a-long-name-of-an-implementation", "failed").write()
+    printed = capsys.readouterr().out
+    assert main(["--summary", str(full_run.results)]) == 0
+    said = capsys.readouterr().out
+    assert said == printed  # the log of the job ends with the same
+    lines = said.splitlines()
+    path = str(full_run.results / "report" / "index.html")
+    assert any(line.endswith(path) for line in lines)
+    assert all(len(line) <= 80 or path in line for line in lines)
+    assert any("FAILED" in line and "loss" in line for line in lines)
+    assert any("+20.0 dB" in line for line in lines)
+
+
+def test_a_summary_without_a_report_says_what_to_do(tmp_path):
+    with pytest.raises(InputError, match="no report yet; run snakemake report"):
+        main(["--summary", str(tmp_path)])
+
+
+def test_the_summary_is_json_that_text_can_be_made_of_again(finished):
+    run, _ = finished
+    facts = json.loads(Path(run.outputs()["summary"]).read_text())
+    assert "PASSED" in summary_text(facts, "index.html")
+
+
+def test_numbers_of_the_table_are_numbers(run):
+    run.add_dataset(["a", "b"], tested=["b"], rejected=["c"])
+    first, *_, last = read_micrographs(run.arguments["micrographs"])
+    assert (first["micrograph"], first["rejected"], first["split"]) == ("c", True, "")
+    assert (last["patches"], last["pixel_size_angstrom"]) == (3, 1.5)

@@ -1,0 +1,281 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xxhash
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter
+
+from clearice.errors import InputError
+from clearice.shards.patches import patch_origins
+from clearice.shards.record import read_shard_record
+from clearice.shards.targets import noisy_blocks
+from conftest import REPOSITORY
+from mrc_files import noise_image, pixels_for, write_mrc
+from shard_micrograph import shard_micrograph
+
+KINDS = ("halves", "synthetic_noise", "lowpass")
+
+
+def patches_section(**changes):
+    return {
+        "size_px": 16,
+        "stride_px": 8,
+        "cover_border": False,
+        "target": "halves",
+        "synthetic_noise_std": 1.0,
+        "lowpass_sigma_px": 2.0,
+        "hot_pixel_threshold": None,
+        "seed": 0,
+    } | changes
+
+
+def make_shard(folder, input, other=None, *, dtype="float32", on_error="stop", name="m", **changes):
+    """Run the job; return its record and the two arrays (n, size, size)."""
+    patches = patches_section(**changes)
+    target = other if patches["target"] == "halves" else None
+    shard_micrograph(
+        input=str(input),
+        target=target and str(target),
+        input_bin=f"{folder}/{name}.input.bin",
+        target_bin=f"{folder}/{name}.target.bin",
+        record=f"{folder}/{name}.json",
+        micrograph=name,
+        patches=patches,
+        dtype=dtype,
+        on_error=on_error,
+    )
+    record = read_shard_record(Path(folder) / f"{name}.json")
+    arrays = []
+    for side in ("input", "target"):
+        content = (Path(folder) / record["files"][side]["path"]).read_bytes()
+        assert record["files"][side]["bytes"] == len(content)
+        assert record["files"][side]["xxh3"] == xxhash.xxh3_64_hexdigest(content)
+        stored = np.frombuffer(content, {"float32": "<f4", "float16": "<f2"}[dtype])
+        arrays.append(stored.reshape(-1, patches["size_px"], patches["size_px"]))
+    return record, *arrays
+
+
+def whole_image_shard(image, other, patches, dtype, name="m"):
+    """The same in plain NumPy and SciPy, with the whole image in memory."""
+    mean, std = image.mean(dtype=np.float64), image.std(dtype=np.float64)
+    first = (image - np.float32(mean)) / np.float32(std)
+    if patches["target"] == "halves":
+        second = (other - np.float32(mean)) / np.float32(std)
+    elif patches["target"] == "lowpass":
+        second = gaussian_filter(first, patches["lowpass_sigma_px"])
+    else:
+        second = first
+        noise_std = patches["synthetic_noise_std"]
+        (first,) = noisy_blocks([first], name, patches["seed"], noise_std)
+    size = patches["size_px"]
+    origins = patch_origins(*image.shape, size, patches["stride_px"], patches["cover_border"])
+    return origins, *(
+        np.stack([side[y : y + size, x : x + size] for y, x in origins]).astype(dtype)
+        for side in (first, second)
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    size=st.integers(4, 40),
+    stride=st.integers(1, 50),
+    below=st.integers(0, 60),
+    right=st.integers(0, 60),
+    mode=st.sampled_from([0, 1, 2, 6, 12, 101]),
+    kind=st.sampled_from(KINDS),
+    dtype=st.sampled_from(["float32", "float16"]),
+    cover=st.booleans(),
+    seed=st.integers(0, 3),
+)
+def test_the_streamed_shard_equals_a_whole_image_computation(
+    tmp_path_factory, size, stride, below, right, mode, kind, dtype, cover, seed
+):
+    folder = tmp_path_factory.mktemp("shard")
+    image = pixels_for(mode, size + below, size + right, seed=1)
+    other = pixels_for(mode, size + below, size + right, seed=2)
+    changes = {"target": kind, "stride_px": stride, "size_px": size, "seed": seed}
+    record, first, second = make_shard(
+        folder,
+        write_mrc(folder / "a.mrc", image, mode, "<>"[seed % 2]),
+        write_mrc(folder / "b.mrc", other, mode),
+        dtype=dtype,
+        cover_border=cover,
+        **changes,
+    )
+    patches = patches_section(cover_border=cover, **changes)
+    origins, expected_first, expected_second = whole_image_shard(image, other, patches, dtype)
+    assert record["n_patches"] == len(origins)
+    assert list(zip(record["y"], record["x"], strict=True)) == list(map(tuple, origins.tolist()))
+    # float64 sums of another order may move the float32 mean and std by one unit
+    tolerance = {"rtol": 2e-3, "atol": 2e-3} if dtype == "float16" else {"rtol": 1e-5, "atol": 2e-6}
+    np.testing.assert_allclose(first, expected_first, **tolerance)
+    np.testing.assert_allclose(second, expected_second, **tolerance)
+
+
+def halves_of(folder, height=70, width=90, **words):
+    """Write two independent halves; return their paths."""
+    images = (noise_image(height, width, seed) for seed in (1, 2))
+    return [write_mrc(folder / f"{n}.mrc", i, **words) for n, i in zip("ab", images, strict=True)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_same_input_gives_the_same_bytes(tmp_path, kind):
+    paths = halves_of(tmp_path)
+    first, second = (make_shard(tmp_path, *paths, target=kind)[0] for _ in range(2))
+    assert first == second
+
+
+def test_synthetic_noise_depends_on_seed_and_name_only(tmp_path):
+    (path, _) = halves_of(tmp_path)
+    kind = {"target": "synthetic_noise"}
+    _, noisy, clean = make_shard(tmp_path, path, **kind)
+    _, other_name, _ = make_shard(tmp_path, path, name="n", **kind)
+    _, other_seed, _ = make_shard(tmp_path, path, seed=1, **kind)
+    _, larger_patches, _ = make_shard(tmp_path, path, size_px=24, **kind)
+    assert not np.array_equal(noisy, other_name)
+    assert not np.array_equal(noisy, other_seed)
+    np.testing.assert_array_equal(larger_patches[0, :16, :16], noisy[0])
+    assert (noisy - clean).std() == pytest.approx(1, rel=0.02)
+
+
+def test_overlapping_patches_share_their_noise(tmp_path):
+    (path, _) = halves_of(tmp_path)
+    _, noisy, _ = make_shard(tmp_path, path, target="synthetic_noise")
+    np.testing.assert_array_equal(noisy[0][:, 8:], noisy[1][:, :8])
+
+
+def test_one_affine_serves_both_halves(tmp_path):
+    first, _ = halves_of(tmp_path)
+    brighter = write_mrc(tmp_path / "c.mrc", noise_image(70, 90, 3, mean=12.0, std=4.0))
+    record, _, target = make_shard(tmp_path, first, brighter)
+    assert target.mean() == pytest.approx((12 - record["mean"]) / record["std"], abs=0.1)
+    assert target.std() == pytest.approx(4 / record["std"], rel=0.05)
+
+
+def test_nothing_is_clipped(tmp_path):
+    image = noise_image(70, 90, 1)
+    image[20, 20], image[30, 30] = 500, -400
+    path = write_mrc(tmp_path / "c.mrc", image)
+    record, patches, _ = make_shard(tmp_path, path, target="lowpass")
+    assert patches.max() == pytest.approx((500 - record["mean"]) / record["std"], rel=1e-5)
+    assert patches.min() == pytest.approx((-400 - record["mean"]) / record["std"], rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_hot_pixels_are_replaced_before_anything_else(tmp_path, kind):
+    images = [noise_image(70, 90, seed) for seed in (1, 2)]
+    images[0][33, 44] = 1e5
+    paths = [write_mrc(tmp_path / f"{n}.mrc", i) for n, i in zip("ab", images, strict=True)]
+    record, first, second = make_shard(tmp_path, *paths, target=kind, hot_pixel_threshold=10)
+    assert record["hot_pixels"] == 1
+    assert record["std"] == pytest.approx(2, rel=0.05)
+    assert max(np.abs(first).max(), np.abs(second).max()) < 8
+    untouched, _, _ = make_shard(tmp_path, *paths, target=kind)
+    assert untouched["hot_pixels"] == 0
+    assert untouched["std"] > 100
+
+
+def test_the_record_says_where_the_shard_comes_from(tmp_path):
+    paths = halves_of(tmp_path, stamp=bytes(4))
+    record, first, _ = make_shard(tmp_path, *paths, name="mic")
+    assert record["micrograph"] == "mic"
+    assert [record[side]["path"] for side in ("input", "target")] == [str(p) for p in paths]
+    assert record["input"]["bytes"] == paths[0].stat().st_size
+    assert record["input"]["xxh3"] == xxhash.xxh3_64_hexdigest(paths[0].read_bytes())
+    assert (record["height_px"], record["width_px"]) == (70, 90)
+    assert record["pixel_size_angstrom"] == pytest.approx(1.5)
+    assert (record["patch_size_px"], record["stride_px"]) == (16, 8)
+    assert [warning.partition(":")[0] for warning in record["warnings"]] == ["a.mrc", "b.mrc"]
+    assert record["noise_floor"] == pytest.approx(1, rel=0.1)
+    assert abs(record["half_correlation"]) < 0.1
+    assert len(first) == record["n_patches"] == len(record["y"])
+    single, _, _ = make_shard(tmp_path, paths[0], target="lowpass")
+    assert single["target"] is single["noise_floor"] is single["half_correlation"] is None
+
+
+@pytest.mark.parametrize(("kind", "with_target"), [("halves", False), ("lowpass", True)])
+def test_a_target_half_goes_with_target_halves_only(tmp_path, kind, with_target):
+    first, second = map(str, halves_of(tmp_path))
+    outputs = {name: str(tmp_path / name) for name in ("input_bin", "target_bin", "record")}
+    with pytest.raises(InputError, match=r"a target half belongs to patches.target halves"):
+        shard_micrograph(
+            input=first,
+            target=second if with_target else None,
+            micrograph="m",
+            patches=patches_section(target=kind),
+            **outputs,
+        )
+
+
+def run_command(*arguments):
+    return subprocess.run(
+        [sys.executable, "workflow/scripts/shard_micrograph.py", *map(str, arguments)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_by_hand(tmp_path):
+    first, second = halves_of(tmp_path)
+    options = ["--patch-size-px", "16", "--stride-px", "8", "--output", tmp_path / "out" / "mic"]
+    process = run_command(first, "--target-half", second, *options)
+    assert process.returncode == 0, process.stderr
+    record = json.loads((tmp_path / "out" / "mic.json").read_text())
+    expected, _, _ = make_shard(tmp_path, first, second, name="mic")
+    assert record == expected
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        "mic.input.bin",
+        "mic.json",
+        "mic.target.bin",
+    ]
+
+
+def test_by_hand_mistakes_are_one_line_and_an_exit_status(tmp_path):
+    first, second = halves_of(tmp_path)
+    for arguments, message in [
+        ([tmp_path / "absent.mrc", "--target", "lowpass"], "no such file"),
+        ([first, "--target", "lowpass"], "smaller than a patch: expected at least 1024 x 1024 px"),
+    ]:
+        process = run_command(*arguments, "--output", tmp_path / "x")
+        assert process.returncode == 1
+        assert process.stderr.startswith("error: ")
+        assert message in process.stderr
+        assert process.stderr.count("\n") == 1
+    for arguments, message in [
+        ([first], "--target halves needs --target-half FILE"),
+        ([first, "--target-half", second, "--target", "lowpass"], "no other target takes one"),
+        ([first, "--stride-px", "0"], "--stride-px must be above 0"),
+        ([first, "--synthetic-noise-std", "inf"], "--synthetic-noise-std must be above 0, and fin"),
+        ([first, "--hot-pixel-threshold", "-1"], "--hot-pixel-threshold must be 3 or more"),
+        ([first, "--target-half", second, "--output", tmp_path], "is a folder"),
+    ]:
+        process = run_command("--output", tmp_path / "x", *arguments)
+        assert process.returncode == 2
+        assert message in process.stderr.splitlines()[-1]
+    options = ["--target", "lowpass", "--patch-size-px", "16"]
+    process = run_command(first, *options, "--output", first / "x")
+    assert process.returncode == 1
+    assert process.stderr == f"error: {first}/x.json: Not a directory\n"
+
+
+def test_help_names_every_option():
+    text = run_command("--help").stdout
+    for option in ("--target-half", "--patch-size-px", "--stride-px", "--dtype", "--on-error"):
+        assert option in text
+
+
+def test_real_half_sets_become_shards(tmp_path, real_data):
+    frame = real_data / "empiar-10146" / "May08_05.31.00_frame.mrc"
+    rest = frame.with_name("May08_05.31.00_rest.mrc")
+    record, first, second = make_shard(tmp_path, frame, rest, size_px=256, stride_px=128)
+    assert record["n_patches"] == 64
+    assert record["warnings"] == []
+    assert first.std() == pytest.approx(1, rel=0.05)
+    assert second.std() == pytest.approx(0.14, rel=0.1)
+    assert abs(record["half_correlation"]) < 0.02

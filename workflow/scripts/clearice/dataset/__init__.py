@@ -1,0 +1,1 @@
+"""The patches of all micrographs: split, grown, read and verified."""

@@ -1,0 +1,160 @@
+"""Every fault of a dataset on disk: counts, sizes, hashes, pairing, leaks between the splits.
+
+Reads blocks of 8 MiB and needs no NumPy, so that it runs wherever the dataset went.
+"""
+
+import csv
+import json
+from pathlib import Path
+
+from clearice.dataset.copying import hash_next
+from clearice.dataset.manifest import (
+    SIDES,
+    SPLITS,
+    load_manifest,
+    manifest_faults,
+    schema_faults,
+    segment_spans,
+)
+from clearice.errors import InputError
+
+
+def dataset_faults(folder, hashes=True):
+    """Return every fault of the dataset in `folder`, a line each; none means that it is good.
+
+    `hashes` False leaves out reading the patches.
+    """
+    folder = Path(folder)
+    try:
+        manifest = load_manifest(folder / "manifest.json")
+    except InputError as error:
+        return [str(error)]
+    if faults := schema_faults(manifest):
+        return [f"manifest.json: {fault}" for fault in faults]
+    faults = [f"manifest.json: {fault}" for fault in manifest_faults(manifest)]
+    faults += leak_faults(manifest)
+    faults += table_faults(folder, manifest)
+    faults += shard_faults(folder, manifest)
+    return faults + binary_faults(folder, manifest, hashes)
+
+
+def leak_faults(manifest):
+    """Return micrographs, and equal patches under two names, that occur more than once."""
+    faults, names, hashes = [], {}, {}
+    for split in SPLITS:
+        for segment in manifest["splits"][split]["segments"]:
+            name = segment["micrograph"]
+            if name in names:
+                where = f"in both splits: {names[name]} and {split}"
+                faults.append(
+                    f"{name}: " + (f"twice in {split}" if names[name] == split else where)
+                )
+            names.setdefault(name, split)
+            for side in SIDES:
+                digest = segment[f"{side}_xxh3"]
+                other_split, other = hashes.setdefault(digest, (split, f"{name} ({side})"))
+                if other != f"{name} ({side})":
+                    faults.append(
+                        f"{name} ({side}), {split}: the same patches as {other}, {other_split}"
+                    )
+    return faults
+
+
+def table_faults(folder, manifest):
+    """Return where micrographs.tsv and the manifest differ; nothing without that table."""
+    table = folder / "micrographs.tsv"
+    if not table.is_file():
+        return []
+    with open(table, newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file, delimiter="\t") if row.get("status") == "ok"]
+    listed = {row["micrograph"]: (row["split"], row["patches"]) for row in rows}
+    stored = {
+        segment["micrograph"]: (split, str(segment["n_patches"]))
+        for split in SPLITS
+        for segment in manifest["splits"][split]["segments"]
+    }
+    return [
+        f"{name}: micrographs.tsv says {_in_words(listed.get(name))}, "
+        f"manifest.json {_in_words(stored.get(name))}"
+        for name in sorted(listed.keys() | stored.keys())
+        if listed.get(name) != stored.get(name)
+    ]
+
+
+def _in_words(entry):
+    return "nothing" if entry is None else f"{entry[0]}, {entry[1]} patches"
+
+
+def shard_faults(folder, manifest):
+    """Return where a segment isn't what the record of its shard says.
+
+    Records that are all absent (a dataset that was copied alone) are no fault.
+    """
+    segments = [s for split in SPLITS for s in manifest["splits"][split]["segments"]]
+    if not any((folder / segment["shard"]).is_file() for segment in segments):
+        return []
+    faults, sources = [], {}
+    for segment in segments:
+        try:
+            record = json.loads((folder / segment["shard"]).read_text(encoding="utf-8"))
+            found = _record_facts(record)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            faults.append(f"{segment['shard']}: unreadable shard record ({error!r})")
+            continue
+        expected = {key: segment[key] for key in ("micrograph", "n_patches")}
+        expected |= {f"{side}_xxh3": segment[f"{side}_xxh3"] for side in SIDES}
+        expected |= {key: manifest[key] for key in ("dtype", "patch_size_px")}
+        expected |= {"status": "ok", "coordinates": segment["n_patches"]}
+        faults += [
+            f"{segment['shard']}: {key}: manifest.json says {expected[key]}, found {found[key]}"
+            for key in expected
+            if found[key] != expected[key]
+        ]
+        for side in SIDES:
+            path = (record.get(side) or {}).get("path")
+            other = sources.setdefault(path, f"{segment['micrograph']} ({side})")
+            if path is not None and other != f"{segment['micrograph']} ({side})":
+                faults.append(f"{segment['micrograph']} ({side}): cut from {path} as is {other}")
+    return faults
+
+
+def _record_facts(record):
+    keys = ("micrograph", "n_patches", "dtype", "patch_size_px", "status")
+    facts = {key: record[key] for key in keys}
+    facts |= {f"{side}_xxh3": record["files"][side]["xxh3"] for side in SIDES}
+    coordinates = {len(record["y"]), len(record["x"])}
+    return facts | {"coordinates": coordinates.pop() if len(coordinates) == 1 else coordinates}
+
+
+def binary_faults(folder, manifest, hashes=True):
+    """Return where segments don't tile their files, and (with `hashes`) hold other bytes."""
+    faults, files = [], {}
+    for split in SPLITS:
+        for name, offset, count, digest, micrograph in segment_spans(manifest, split):
+            files.setdefault(name, []).append((offset, count, digest, micrograph))
+    for name, spans in files.items():
+        path, end = folder / name, 0
+        for offset, count, _, micrograph in sorted(spans):
+            if offset != end:
+                relation = "overlaps what is before it" if offset < end else "leaves a gap"
+                faults.append(f"{name}: {micrograph} at byte {offset} {relation}, expected {end}")
+            end = offset + count
+        if not path.is_file():
+            faults.append(f"{name}: no such file")
+            continue
+        if path.stat().st_size != end:
+            faults.append(f"{name}: expected {end} bytes, found {path.stat().st_size}")
+        if hashes:
+            faults += _hash_faults(path, name, spans)
+    return faults
+
+
+def _hash_faults(path, name, spans):
+    faults = []
+    with open(path, "rb", buffering=0) as file:
+        for offset, count, expected, micrograph in spans:
+            file.seek(offset)
+            found = hash_next(file, count)
+            if found != expected:
+                faults.append(f"{name}: {micrograph}: expected xxh3 {expected}, found {found}")
+    return faults

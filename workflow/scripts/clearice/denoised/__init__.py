@@ -1,0 +1,1 @@
+"""Whole micrographs through a network, and what was gained."""

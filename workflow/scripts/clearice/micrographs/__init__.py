@@ -1,0 +1,1 @@
+"""What a micrograph is, pixel by pixel, and which ones there are."""

@@ -1,0 +1,1 @@
+"""Micrographs from the EMPIAR archive (micrographs.source: empiar)."""

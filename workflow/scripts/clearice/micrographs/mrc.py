@@ -1,0 +1,253 @@
+"""MRC micrographs: rows of any single-section file on demand, and a streaming writer.
+
+Reading never holds more than the rows that were asked for. Every repair of a header is in
+`MicrographReader.warnings`. Writing gives float32 (mode 2) or float16 (mode 12), little-endian,
+with true statistics.
+"""
+
+import bz2
+import gzip
+import math
+import os
+import struct
+import zlib
+
+import numpy as np
+
+from clearice.errors import InputError
+from clearice.files import atomic_path
+from clearice.micrographs.mrc_header import HEADER_BYTES, check_length, parse_header
+from clearice.micrographs.normalisation import RowStatistics
+
+BLOCK_BYTES = 1 << 19  # of float32: a block and its float64 scratch stay in the cache
+_COMPRESSION = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open}
+
+
+def open_micrograph(path):
+    """Return a MicrographReader of `path` (plain, gzip or bzip2), or raise InputError."""
+    return MicrographReader(path)
+
+
+def read_micrograph(path):
+    """Return the whole image in `path` as float32 (H, W)."""
+    with open_micrograph(path) as micrograph:
+        return micrograph.read_rows(0, micrograph.height_px)
+
+
+class MicrographReader:
+    """Rows of one MRC image. A context manager.
+
+    path, height_px, width_px, mode, dtype (of a stored pixel), pixel_size_angstrom (or None),
+    origin (x, y, z; angstrom), warnings (list of str), header_bytes (the 1,024 raw bytes).
+    """
+
+    def __init__(self, path):
+        self.path = os.fspath(path)
+        self._file = _open_bytes(self.path)
+        try:
+            self.header_bytes = self._read_bytes(0, HEADER_BYTES)
+            header = parse_header(self.header_bytes, self.path, self._plain_size())
+        except BaseException:
+            self._file.close()
+            raise
+        self._header = header
+        self._reached_end = False
+        self.height_px, self.width_px = header.height_px, header.width_px
+        self.mode, self.dtype = header.mode, np.dtype(header.dtype)
+        self.pixel_size_angstrom = header.pixel_size_angstrom
+        self.origin, self.warnings = header.origin, list(header.warnings)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        """Close the file."""
+        self._file.close()
+
+    def read_rows(self, first, count, out=None):
+        """Return rows `first` to `first + count` as float32 (count, W), in `out` if given.
+
+        Raises InputError where the file ends early, is damaged, or cannot be read. Rows of a
+        compressed file are cheap in ascending order only.
+        """
+        if not 0 <= first <= first + count <= self.height_px:
+            raise IndexError(f"rows {first} to {first + count} of {self.height_px}")
+        if out is None:
+            out = np.empty((count, self.width_px), np.float32)
+        offset = self._header.data_offset_bytes + first * self._header.row_bytes
+        if self.dtype == np.dtype("<f4") == out.dtype and out.flags.c_contiguous:
+            self._read_into(offset, out.reshape(-1).view(np.uint8))
+        else:
+            self._read_converted(offset, out)
+        if first + count == self.height_px and not self._reached_end:
+            self._check_end()
+        return out
+
+    def blocks(self, rows=None):
+        """Yield (first, float32 (b, W)) over the image, in order; the buffer is used again."""
+        rows = rows or max(2, BLOCK_BYTES // (4 * self.width_px))
+        buffer = np.empty((min(rows, self.height_px), self.width_px), np.float32)
+        for first in range(0, self.height_px, rows):
+            count = min(rows, self.height_px - first)
+            yield first, self.read_rows(first, count, buffer[:count])
+
+    def _read_converted(self, offset, out):
+        """Convert a few rows at a time: the stored pixels never need much memory."""
+        row_bytes = self._header.row_bytes
+        step = max(1, BLOCK_BYTES // row_bytes)
+        raw = np.empty(min(step, len(out)) * row_bytes, np.uint8)
+        for first in range(0, len(out), step):
+            rows = out[first : first + step]
+            part = raw[: len(rows) * row_bytes]
+            self._read_into(offset + first * row_bytes, part)
+            if self.mode == 101:  # the first pixel is the low half of a byte
+                packed = part.reshape(len(rows), row_bytes)
+                rows[:, 0::2] = packed & 15
+                rows[:, 1::2] = packed[:, : self.width_px // 2] >> 4
+            else:
+                rows[:] = part.view(self.dtype).reshape(rows.shape)
+
+    def _read_bytes(self, offset, count):
+        buffer = bytearray(count)
+        return bytes(buffer[: self._fill(offset, memoryview(buffer))])
+
+    def _read_into(self, offset, array):
+        filled = self._fill(offset, memoryview(array))
+        if filled < array.nbytes:
+            check_length(self._header, self.path, offset + filled)
+
+    def _fill(self, offset, view):
+        """Read into `view` until it is full or the file ends; return the bytes read."""
+        filled = 0
+        try:
+            self._file.seek(offset)
+            while filled < len(view):
+                count = self._file.readinto(view[filled:])
+                if not count:
+                    break
+                filled += count
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise _damaged(self.path, error) from None
+        except OSError as error:
+            if isinstance(self._file, bz2.BZ2File) and error.errno is None:
+                raise _damaged(self.path, error) from None
+            raise _unreadable(self.path, error) from None
+        return filled
+
+    def _plain_size(self):
+        if isinstance(self._file, gzip.GzipFile | bz2.BZ2File):
+            return None
+        return os.fstat(self._file.fileno()).st_size
+
+    def _check_end(self):
+        """The length of a compressed file is known once its end was reached."""
+        if self._plain_size() is None and self._read_bytes(self._header.file_bytes, 1):
+            check_length(self._header, self.path, self._header.file_bytes + 1)
+        self._reached_end = True
+
+
+def _open_bytes(path):
+    """Open unbuffered; a compressed file is known by its first bytes, not by its name."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            magic = file.read(2)
+        if magic in _COMPRESSION:
+            return _COMPRESSION[magic](path, "rb")
+        return open(path, "rb", buffering=0)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path, error):
+    if isinstance(error, FileNotFoundError):
+        return InputError("no such file", file=path, advice="check micrographs.files")
+    return InputError(f"cannot be read: {error.strerror or error}", file=path)
+
+
+def _damaged(path, error):
+    return InputError(
+        f"the compressed file is damaged or truncated ({error})",
+        file=path,
+        advice="download or copy it again",
+    )
+
+
+def write_micrograph(
+    path,
+    blocks,
+    height_px,
+    width_px,
+    *,
+    dtype="float32",
+    pixel_size_angstrom,
+    origin=(0.0, 0.0, 0.0),
+    label,
+):
+    """Write an MRC image atomically from an iterable of row blocks, float (b, W) or (W,).
+
+    `dtype`: float32 (mode 2) or float16 (mode 12). `pixel_size_angstrom` None leaves the cell
+    at zero. `label` is ASCII of at most 80 characters. Raises InputError where float16 cannot
+    hold a value, ValueError where the rows are not `height_px` x `width_px`.
+    """
+    stored = {"float32": np.dtype("<f4"), "float16": np.dtype("<f2")}[dtype]
+    statistics, rows_written = RowStatistics(), 0
+    with atomic_path(path) as temporary, open(temporary, "wb", buffering=0) as file:
+        file.write(bytes(HEADER_BYTES))
+        for block in blocks:
+            rows = np.atleast_2d(block)
+            with np.errstate(over="ignore"):  # checked below
+                pixels = np.ascontiguousarray(rows, stored)
+            if pixels.shape[1] != width_px:
+                raise ValueError(f"rows of {pixels.shape[1]} px, not {width_px}")
+            _check_range(pixels, rows, path, dtype)
+            statistics.add(pixels)
+            _write_all(file, pixels)
+            rows_written += len(pixels)
+        if rows_written != height_px:
+            raise ValueError(f"{rows_written} rows, not {height_px}")
+        file.seek(0)
+        mode = {"float32": 2, "float16": 12}[dtype]
+        shape = (width_px, height_px, mode)
+        _write_all(
+            file, _new_header(shape, statistics.result(), pixel_size_angstrom, origin, label)
+        )
+
+
+def _check_range(pixels, rows, path, dtype):
+    if not np.isfinite(pixels).all():
+        raise InputError(
+            f"a pixel is not finite or does not fit {dtype}",
+            file=path,
+            expected=f"at most {np.finfo(dtype).max:g}",
+            found=f"{np.abs(rows).max():g}",
+            advice="use float32" if dtype == "float16" else None,
+        )
+
+
+def _write_all(file, buffer):
+    view = memoryview(buffer).cast("B")
+    while view:
+        view = view[file.write(view) :]
+
+
+def _new_header(shape, statistics, pixel_size_angstrom, origin, label):
+    """Return the 1,024 bytes of an MRC2014 header of a single image."""
+    width_px, height_px, mode = shape
+    size = pixel_size_angstrom or 0.0
+    if not math.isfinite(size):
+        raise ValueError(f"pixel size {size}")
+    return struct.pack(
+        "<10i6f3i3f2i8s4si84s3f4s4sfi80s720x",
+        *(width_px, height_px, 1, mode, 0, 0, 0, width_px, height_px, 1),
+        *(size * width_px, size * height_px, size, 90.0, 90.0, 90.0),
+        *(1, 2, 3),
+        *(statistics.minimum, statistics.maximum, statistics.mean),
+        *(0, 0),  # ISPG 0: an image; no extended header
+        *(b"", b"", 20141, b""),
+        *origin,
+        *(b"MAP ", b"\x44\x44\0\0", statistics.std, 1),
+        label.encode("ascii", "replace")[:80].ljust(80),
+    )

@@ -1,0 +1,1 @@
+"""Micrographs with a known truth (micrographs.source: simulation)."""

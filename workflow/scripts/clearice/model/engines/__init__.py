@@ -1,0 +1,1 @@
+"""How a network's output, error and gradients are computed."""

@@ -1,0 +1,166 @@
+"""One step of training: loss, gradients, weights; on a GPU as one launch."""
+
+import sys
+
+import torch
+
+from clearice.errors import InputError
+from clearice.model.engines.choice import build_arithmetic
+
+_STEPS_BEFORE_CAPTURE = 3  # cuDNN chooses its kernels and the optimizer makes its state in them
+
+
+class Optimization:
+    """The network, its optimizer and the arithmetic of a step.
+
+    `network` is moved to `device`; `kernels` is one of arithmetic.KERNELS. `all_reduce` sums a
+    tensor over all processes in place; None when there is one. On a GPU the step of a full batch
+    is captured as a CUDA graph and replayed, so that its speed does not depend on Python's.
+    """
+
+    def __init__(
+        self,
+        network,
+        device,
+        *,
+        optimizer,
+        learning_rate,
+        precision,
+        kernels="plain",
+        all_reduce=None,
+    ):
+        self.network, self.device, self._all_reduce = network, device, all_reduce
+        self.arithmetic = build_arithmetic(kernels, network, device, precision)
+        on_gpu = device.type == "cuda"
+        self.optimizer = _build_optimizer(optimizer, network, learning_rate, on_gpu)
+        self._graph, self._full_steps = None, 0
+        self.may_capture = on_gpu and all_reduce is None
+        self._no_wishes = torch.zeros(2, device=device)
+
+    def step(self, input_patches, target_patches, pixels, *, full=True, save=False, stop=False):
+        """Take one step on (N, 1, H, W) batches; return (loss before it, save, stop), (3,).
+
+        The loss is the mean over `pixels`: those of the batch over all processes, so that
+        gradients and losses of the processes simply add up. `full` batches all have one shape.
+        `save` and `stop` come back positive when any process wished it. Nothing here waits for
+        the device, so what is returned is not there yet.
+        """
+        if full and self._graph is not None:
+            loss = self._graph.replay(input_patches, target_patches)
+        else:
+            loss = self._eager_step(input_patches, target_patches, pixels, full)
+        wishes = self._no_wishes
+        if save or stop:
+            wishes = torch.tensor([float(save), float(stop)], device=self.device)
+        report = torch.cat((loss.reshape(1), wishes))
+        if self._all_reduce is not None:
+            report = self._sum_over_processes(report)
+            self._update()
+        elif full and self._graph is None:
+            self._full_steps += 1
+            if self.may_capture and self._full_steps == _STEPS_BEFORE_CAPTURE:
+                self._capture(input_patches, target_patches, pixels)
+        return report
+
+    def _eager_step(self, input_patches, target_patches, pixels, full):
+        """Compute loss and gradients, and (alone) the new weights; return the loss."""
+        self.optimizer.zero_grad(set_to_none=True)
+        if not len(input_patches):  # all patches of this batch are other processes'
+            return torch.zeros((), device=self.device)
+        compute = self.arithmetic.error_and_gradients
+        error = compute(input_patches, target_patches, pixels, full=full)
+        if self._all_reduce is None:
+            self._update()
+        return error / pixels
+
+    def _update(self):
+        self.arithmetic.scaler.step(self.optimizer)
+        self.arithmetic.scaler.update()
+
+    @torch.no_grad()
+    def error_sum(self, input_patches, target_patches, *, full=True):
+        """Return the sum of squared errors as a float64 scalar on the device, without a step."""
+        if not len(input_patches):
+            return torch.zeros((), dtype=torch.float64, device=self.device)
+        return self.arithmetic.squared_error(input_patches, target_patches, full=full).double()
+
+    @property
+    def captured(self):
+        """Whether full steps are replayed as a CUDA graph."""
+        return self._graph is not None
+
+    def _capture(self, input_patches, target_patches, pixels):
+        """Record the step as a CUDA graph; where that cannot be done, go on without."""
+        try:
+            self._graph = _StepGraph(self._eager_step, input_patches, target_patches, pixels)
+        except RuntimeError as error:
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
+            first = (str(error).splitlines() or [""])[0]
+            print(f"no CUDA graph of the step ({first[:120]})", file=sys.stderr, flush=True)
+        self.may_capture = False
+
+    def _sum_over_processes(self, report):
+        """Add up gradients and reports of all processes, in one message."""
+        parameters = list(self.network.parameters())
+        for parameter in parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        flat = torch.cat([*(p.grad.reshape(-1) for p in parameters), report])
+        self._all_reduce(flat)
+        sizes = [parameter.numel() for parameter in parameters] + [len(report)]
+        *gradients, report = flat.split(sizes)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad.copy_(gradient.view_as(parameter))
+        return report
+
+    def is_finite(self):
+        """Say whether every weight is finite (waits for the device)."""
+        checks = [torch.isfinite(p).all() for p in self.network.parameters()]
+        return bool(torch.stack(checks).all())
+
+    def state(self):
+        """Return what a checkpoint needs to hold of this."""
+        return {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.arithmetic.scaler.state_dict(),
+        }
+
+    def restore(self, state):
+        """Take over what `state` returned, perhaps on another kind of device."""
+        self.network.load_state_dict(state["network"])
+        theirs, ours = state["optimizer"]["param_groups"], self.optimizer.param_groups
+        for group, own in zip(theirs, ours, strict=True):
+            group |= {key: own[key] for key in ("fused", "foreach", "capturable") if key in own}
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.arithmetic.scaler.is_enabled() and state["scaler"]:
+            self.arithmetic.scaler.load_state_dict(state["scaler"])
+
+
+def _build_optimizer(name, network, learning_rate, on_gpu):
+    parameters = list(network.parameters())
+    if name == "adam":
+        return torch.optim.Adam(parameters, lr=learning_rate, fused=on_gpu, capturable=on_gpu)
+    if name == "sgd":
+        return torch.optim.SGD(parameters, lr=learning_rate, fused=on_gpu)
+    raise InputError("unknown optimizer", expected="adam | sgd", found=name)
+
+
+class _StepGraph:
+    """A step on fixed buffers, as one launch."""
+
+    def __init__(self, step, input_patches, target_patches, pixels):
+        self._input, self._target = input_patches.clone(), target_patches.clone()
+        self._graph = torch.cuda.CUDAGraph()
+        torch.cuda.synchronize()
+        # thread_local: the loader's threads do nothing on the device, but are not ours to forbid
+        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
+            self._loss = step(self._input, self._target, pixels, True)
+
+    def replay(self, input_patches, target_patches):
+        """Return the loss of a step on these; it is overwritten by the next one."""
+        self._input.copy_(input_patches)
+        self._target.copy_(target_patches)
+        self._graph.replay()
+        return self._loss

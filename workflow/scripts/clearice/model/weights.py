@@ -1,0 +1,141 @@
+"""The trained model: its file, the device that it runs on, the arithmetic that it uses."""
+
+import json
+import os
+
+import safetensors
+import safetensors.torch
+import torch
+
+from clearice.errors import InputError
+from clearice.files import atomic_path
+from clearice.model.networks import build_network
+
+FORMAT_VERSION = "1"
+PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
+
+
+def save_model(path, network, metadata):
+    """Write the weights of `network` and `metadata` (str to str) as safetensors, atomically.
+
+    Keys are those of the network: conv1.weight (out, in, height, width), conv1.bias (out,) ...,
+    float32. `metadata` must name the `architecture`; `format_version` is added.
+    """
+    tensors = {
+        name: tensor.detach().to("cpu", torch.float32).contiguous()
+        for name, tensor in network.state_dict().items()
+    }
+    with atomic_path(path) as temporary:
+        content = safetensors.torch.save(tensors, {"format_version": FORMAT_VERSION, **metadata})
+        temporary.write_bytes(_with_sorted_metadata(content))  # save_file: only for the owner
+
+
+def _with_sorted_metadata(content):
+    """Return the safetensors file `content`, its metadata in order: they come in a random one.
+
+    So equal trainings write equal files. A file is the length of its header (8 bytes, little-
+    endian), the header (JSON, filled up with spaces to a multiple of 8) and the tensors.
+    """
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[end:]
+
+
+def load_model(path, device="cpu"):
+    """Return (network, metadata): the network of that file on `device`, ready to evaluate.
+
+    Raises InputError for a file that is not a model of ours.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt", device="cpu") as file:
+            metadata = dict(file.metadata() or {})
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        raise InputError("no such model", file=path) from None
+    except (OSError, safetensors.SafetensorError) as error:
+        raise InputError(
+            f"not a readable safetensors file ({error})", file=path, advice="train the model again"
+        ) from None
+    if metadata.get("format_version") != FORMAT_VERSION or "architecture" not in metadata:
+        raise InputError(
+            "not a model of clearice",
+            file=path,
+            expected=f"metadata architecture and format_version {FORMAT_VERSION}",
+            found=", ".join(f"{k} {v}" for k, v in sorted(metadata.items())) or "no metadata",
+        )
+    network = build_network(metadata["architecture"])
+    load_weights(network, tensors, path)
+    return network.to(device).eval(), metadata
+
+
+def load_weights(network, tensors, path):
+    """Copy `tensors` (a dict by name, read from `path`) into `network`.
+
+    Raises InputError for a missing, an additional or a differently shaped tensor, and for one
+    with values that are not finite.
+    """
+    wanted = network.state_dict()
+    for name in sorted(wanted.keys() | tensors.keys()):
+        shape = {
+            side: "none" if tensor is None else str(tuple(tensor.shape))
+            for side, tensor in (("expected", wanted.get(name)), ("found", tensors.get(name)))
+        }
+        if shape["expected"] != shape["found"]:
+            raise InputError(f"tensor {name} does not fit the network", file=path, **shape)
+        if not torch.isfinite(tensors[name]).all():
+            raise InputError(f"tensor {name} has values that are not finite", file=path)
+    network.load_state_dict(tensors)
+
+
+def choose_device(name="auto"):
+    """Return the torch.device that `name` (auto | cpu | cuda | cuda:N) stands for here.
+
+    Raises InputError for a GPU that is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+    device = torch.device(name)
+    if device.type == "cpu":
+        return device
+    index, count = device.index or 0, torch.cuda.device_count()
+    if index >= count:
+        raise InputError(
+            "no such GPU",
+            expected=f"a device below cuda:{count}" if count else "cpu or auto (there is no GPU)",
+            found=name,
+            advice="set device to auto",
+        )
+    return torch.device("cuda", index)
+
+
+def set_precision(precision, deterministic=False):
+    """Set this process's arithmetic and return what was set, for the record, as a flat dict.
+
+    float32 means IEEE float32: PyTorch would run convolutions in TF32 (10 bits of mantissa)
+    unless told not to, and its newer `fp32_precision` alone does not reach cudnn.conv, so both
+    are set. bfloat16 and float16 are mixed precision: weights, loss and what autocast does not
+    touch stay float32. `deterministic` makes repeats on one machine bit-equal.
+    """
+    if precision not in PRECISIONS:
+        raise InputError("unknown precision", expected=" | ".join(PRECISIONS), found=precision)
+    tf32 = precision == "tf32"
+    torch.backends.fp32_precision = "tf32" if tf32 else "ieee"
+    torch.backends.cuda.matmul.allow_tf32 = tf32
+    torch.backends.cudnn.allow_tf32 = tf32
+    torch.backends.cudnn.benchmark = not deterministic
+    torch.backends.cudnn.deterministic = deterministic
+    if deterministic:  # cuBLAS reads it when its first handle is made
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(deterministic)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # a pass over every new tensor
+    return {
+        "precision": precision,
+        "deterministic": deterministic,
+        "cudnn.allow_tf32": torch.backends.cudnn.allow_tf32,
+        "cuda.matmul.allow_tf32": torch.backends.cuda.matmul.allow_tf32,
+        "cudnn.conv.fp32_precision": torch.backends.cudnn.conv.fp32_precision,
+        "cudnn.benchmark": torch.backends.cudnn.benchmark,
+    }

@@ -1,0 +1,1 @@
+"""The bundle that other implementations are judged by."""

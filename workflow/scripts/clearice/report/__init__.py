@@ -1,0 +1,1 @@
+"""The page: facts that the steps left, in words, figures and pictures."""

@@ -1,0 +1,1 @@
+"""The patches of one micrograph: cut, given a target, written and recorded."""
