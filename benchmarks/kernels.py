@@ -1,9 +1,9 @@
-"""Which tile, warps and stages make each kernel of the fused step fastest on this GPU.
+"""Which tile, warps and stages make each kernel of the training step fastest on this GPU.
 
     python3 benchmarks/kernels.py --output benchmarks/results
 
 times every kernel by itself on a batch of 4 x 1 x 1024 x 1024 and writes kernels.json and
-kernels.md: the five fastest choices of each, beside the choice that clearice/fused.py makes
+kernels.md: the five fastest choices of each, beside the choice of triton_cnn.py,
 and the rate at which it moves the activations that it must.
 """
 
@@ -53,23 +53,23 @@ def median_ms(launch):
 
 
 def setting(precision):
-    """Return (a FusedSimpleCNN, a batch) on the GPU."""
-    from clearice.model.engines.triton_cnn import FusedSimpleCNN
+    """Return (a TritonCNN, a batch) on the GPU."""
+    from clearice.model.engines.triton_cnn import TritonCNN
 
     torch.manual_seed(0)
     pair = [torch.randn(SHAPE, device="cuda") for _ in range(2)]
-    return FusedSimpleCNN(build_network("simple_cnn").cuda(), precision), pair
+    return TritonCNN(build_network("simple_cnn").cuda(), precision), pair
 
 
 def compile_one(precision, kernel, choice):
     """Fill Triton's cache on disk with one variant; its faults come again when it is timed."""
-    from clearice.model.engines.triton_cnn import BLOCKS, FusedSimpleCNN
+    from clearice.model.engines.triton_cnn import BLOCKS, TritonCNN
 
     try:
         network = build_network("simple_cnn").cuda()
-        fused = FusedSimpleCNN(network, precision, BLOCKS | {kernel: choice})
+        engine = TritonCNN(network, precision, BLOCKS | {kernel: choice})
         pair = [torch.randn(1, 1, 64, 1024, device="cuda") for _ in range(2)]
-        fused.launches(*pair)[kernel]()
+        engine.launches(*pair)[kernel]()
         torch.cuda.synchronize()
     except Exception as error:
         return str(error)[:200]
@@ -78,14 +78,14 @@ def compile_one(precision, kernel, choice):
 
 def time_all(precision):
     """Return kernel -> list of (ms, choice), the fastest first; failures are left out."""
-    from clearice.model.engines.triton_cnn import BLOCKS, FusedSimpleCNN
+    from clearice.model.engines.triton_cnn import BLOCKS, TritonCNN
 
-    fused, pair = setting(precision)
+    engine, pair = setting(precision)
     found = {}
     for kernel in ACTIVATIONS:
         times = []
         for choice in choices(kernel):
-            tried = FusedSimpleCNN(fused.network, precision, BLOCKS | {kernel: choice})
+            tried = TritonCNN(engine.network, precision, BLOCKS | {kernel: choice})
             try:
                 times.append((median_ms(tried.launches(*pair)[kernel]), choice))
             except Exception as error:
@@ -96,9 +96,9 @@ def time_all(precision):
 
 def as_table(precision, found):
     """Return the five fastest choices of each kernel, and ours, as Markdown."""
-    from clearice.model.engines.triton_cnn import ARITHMETIC, BLOCKS
+    from clearice.model.engines.triton_cnn import BLOCKS, FORMATS
 
-    item_bytes = ARITHMETIC[precision][0].itemsize
+    item_bytes = FORMATS[precision][0].itemsize
     lines = [f"## {precision}", ""]
     lines += ["| kernel | choice | ms | GB/s | |", "| --- | --- | --- | --- | --- |"]
     for kernel, times in found.items():
@@ -124,7 +124,7 @@ def main():
     workers = len(os.sched_getaffinity(0))
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         list(pool.map(compile_one, *zip(*variants, strict=True), chunksize=4))
-    results, lines = {}, [f"# Kernels of the fused step: {environment()['device']}", ""]
+    results, lines = {}, [f"# Kernels of the training step: {environment()['device']}", ""]
     for precision in precisions:
         results[precision] = time_all(precision)
         lines += as_table(precision, results[precision])

@@ -38,12 +38,12 @@ from clearice.files import write_json, write_text
 # In the order of their importance: what the time budget does not reach is recorded as such.
 CONFIGURATIONS = {
     "baseline": {"kind": "baseline"},
-    "float32": {"kind": "ours", "precision": "float32", "kernels": "fused"},
-    "bfloat16": {"kind": "ours", "precision": "bfloat16", "kernels": "fused"},
+    "float32": {"kind": "ours", "precision": "float32", "engine": "triton"},
+    "bfloat16": {"kind": "ours", "precision": "bfloat16", "engine": "triton"},
     "loader, 8 threads": {"kind": "loader", "threads": 8},
     "loader, 16 threads": {"kind": "loader", "threads": 16},
-    "tf32": {"kind": "ours", "precision": "tf32", "kernels": "fused"},
-    "float16": {"kind": "ours", "precision": "float16", "kernels": "fused"},
+    "tf32": {"kind": "ours", "precision": "tf32", "engine": "triton"},
+    "float16": {"kind": "ours", "precision": "float16", "engine": "triton"},
     "float32, plain": {"kind": "ours", "precision": "float32"},
     "bfloat16, plain": {"kind": "ours", "precision": "bfloat16"},
     "train_denoiser.py, float32": {"kind": "script", "precision": "float32"},
@@ -51,8 +51,8 @@ CONFIGURATIONS = {
     "loader, 12 threads": {"kind": "loader", "threads": 12},
     "tf32, plain": {"kind": "ours", "precision": "tf32"},
     "float16, plain": {"kind": "ours", "precision": "float16"},
-    "float32, compiled": {"kind": "ours", "precision": "float32", "kernels": "compiled"},
-    "bfloat16, compiled": {"kind": "ours", "precision": "bfloat16", "kernels": "compiled"},
+    "float32, compiled": {"kind": "ours", "precision": "float32", "engine": "compiled"},
+    "bfloat16, compiled": {"kind": "ours", "precision": "bfloat16", "engine": "compiled"},
     "float32, plain, deterministic": {
         "kind": "ours",
         "precision": "float32",

@@ -13,6 +13,7 @@ from measuring import SCRIPTS, Stopwatch, summary
 
 from clearice.config import complete_config
 from clearice.dataset.reader import open_split
+from clearice.model.device import set_precision
 from clearice.model.distributed import Processes
 from clearice.model.epochs import batches_of, epoch_order
 from clearice.model.feed import Feed
@@ -21,7 +22,6 @@ from clearice.model.loader import Loader
 from clearice.model.memory import peak_device_mib, peak_host_mib
 from clearice.model.networks import build_network
 from clearice.model.optimization import Optimization
-from clearice.model.weights import set_precision
 
 BATCH = 4  # patches
 
@@ -136,7 +136,7 @@ def measure_ours(manifest, device, plan, options):
         optimizer="adam",
         learning_rate=1e-3,
         precision=options["precision"],
-        kernels=options.get("kernels", "plain") if device.type == "cuda" else "plain",
+        engine=options.get("engine", "pytorch") if device.type == "cuda" else "pytorch",
     )
     started = time.perf_counter()
     with Feed(manifest, settings, device, Processes()) as feed:
@@ -239,11 +239,11 @@ def errors(network, optimization, pair):
         ours = network(pair[0])
         torch.nn.functional.mse_loss(ours, pair[1]).backward()
     else:
-        arithmetic = optimization.arithmetic
-        ours = arithmetic.output(pair[0])
-        arithmetic.error_and_gradients(*pair, pair[1].numel())
+        engine = optimization.engine
+        ours = engine.output(pair[0])
+        engine.error_and_gradients(*pair, pair[1].numel())
         for parameter in network.parameters():
-            parameter.grad /= arithmetic.scaler.get_scale()
+            parameter.grad /= engine.scaler.get_scale()
     gradients = {}
     for name, parameter in network.named_parameters():
         reference = exact.get_parameter(name).grad

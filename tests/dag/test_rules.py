@@ -1,6 +1,7 @@
 """What every rule must have, read from the rules as Snakemake parsed them."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from snakemake.api import SnakemakeApi
@@ -12,11 +13,11 @@ from conftest import REPOSITORY, write_config
 SCRIPTS = REPOSITORY / "workflow" / "scripts"
 
 
-def parsed_rules(directory, config):
+def parsed_rules(directory, config, **resources):
     write_config(directory, config)
     with SnakemakeApi(OutputSettings(quiet={"all"})) as api:
         workflow = api.workflow(
-            resource_settings=ResourceSettings(cores=2),
+            resource_settings=ResourceSettings(**resources),
             snakefile=REPOSITORY / "Snakefile",
             workdir=directory,
         )._workflow
@@ -25,7 +26,7 @@ def parsed_rules(directory, config):
 
 @pytest.fixture(scope="module")
 def rules(tmp_path_factory):
-    return parsed_rules(tmp_path_factory.mktemp("rules"), {})
+    return parsed_rules(tmp_path_factory.mktemp("rules"), {}, cores=2)
 
 
 def test_every_rule_has_a_docstring(rules):
@@ -60,3 +61,20 @@ def test_a_rule_that_makes_something_has_the_fingerprint_of_its_script(rules):
         if rule.script and rule.output and rule.name != "fetch_micrograph":
             first, *_ = dict(rule.params.items())["code"](None).split()
             assert first == fingerprint(SCRIPTS / f"{rule.name}.py"), rule.name
+
+
+@pytest.mark.parametrize(
+    ("resources", "settings", "threads"),
+    [
+        ({"cores": 3}, {}, 3),
+        ({"nodes": 5}, {}, 8),  # --jobs 5 alone, as with a cluster executor
+        ({"nodes": 5}, {"threads": 16}, 16),
+    ],
+)
+def test_a_training_has_threads_with_cores_and_with_jobs_alone(
+    tmp_path, resources, settings, threads
+):
+    rules = parsed_rules(tmp_path, {"model": {"simple_cnn": settings}}, **resources)
+    (training,) = [rule for rule in rules if rule.name == "train_denoiser"]
+    wildcards = SimpleNamespace(architecture="simple_cnn")
+    assert training.resources["_cores"]._evaluator(wildcards) == threads

@@ -64,7 +64,7 @@ def test_a_signal_in_any_step(manifest, whole, tmp_path, monkeypatch, step, numb
             train(manifest, tmp_path, **SETTINGS)
     assert stopped.value.code == 128 + number
     continued = train(manifest, tmp_path, **SETTINGS)
-    assert continued.interruptions == 1
+    assert continued.course.interruptions == 1
     assert_same_weights(continued, whole)
     assert losses_of(continued) == losses_of(whole)
 

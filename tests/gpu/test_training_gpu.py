@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from clearice.dataset.reader import open_split
-from clearice.model.engines.choice import KERNELS, build_arithmetic
+from clearice.model.device import set_precision
+from clearice.model.engines.choice import ENGINES, build_engine
 from clearice.model.loader import Loader
 from clearice.model.networks import build_network
 from clearice.model.optimization import Optimization
-from clearice.model.weights import load_model, set_precision
+from clearice.model.weights import load_model
 from training_data import SCRIPTS, assert_same_weights, train, weights_of, write_dataset
 
 pytestmark = [
@@ -65,7 +66,7 @@ def relative(found, expected):
     return float((found.double().cpu() - expected).norm() / expected.norm())
 
 
-@pytest.mark.parametrize("kernels", KERNELS)
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(
     ("precision", "output_error", "gradient_error"),
     [
@@ -75,14 +76,14 @@ def relative(found, expected):
         ("bfloat16", 3e-2, 0.2),
     ],
 )
-def test_each_precision_keeps_its_promise(precision, output_error, gradient_error, kernels):
+def test_each_precision_keeps_its_promise(precision, output_error, gradient_error, engine):
     """Output and gradients against float64; float32 passes only with TF32 really off."""
     set_precision(precision)
     torch.manual_seed(0)
     network = build_network("simple_cnn")
     exact = build_network("simple_cnn").double()
     exact.load_state_dict(network.state_dict())
-    ours = build_arithmetic(kernels, network, GPU, precision)
+    ours = build_engine(engine, network, GPU, precision)
     image, target = torch.randn(2, 1, 75, 131), torch.randn(2, 1, 75, 131)
     output = exact(image.double())
     loss = (output - target).square().mean()
@@ -97,8 +98,8 @@ def test_each_precision_keeps_its_promise(precision, output_error, gradient_erro
 
 @pytest.mark.parametrize("precision", ["float32", "float16", "bfloat16"])
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
-@pytest.mark.parametrize("kernels", ["plain", "fused"])
-def test_a_captured_step_is_the_step(precision, optimizer, kernels, capsys):
+@pytest.mark.parametrize("engine", ["pytorch", "triton"])
+def test_a_captured_step_is_the_step(precision, optimizer, engine, capsys):
     """Ten steps through the CUDA graph against ten without; an uneven batch in between."""
     set_precision(precision, deterministic=True)
     losses, weights = [], []
@@ -110,6 +111,7 @@ def test_a_captured_step_is_the_step(precision, optimizer, kernels, capsys):
             optimizer=optimizer,
             learning_rate=0.01,
             precision=precision,
+            engine=engine,
         )
         ours.may_capture = captured
         generator = torch.Generator(GPU).manual_seed(1)
@@ -152,7 +154,7 @@ def test_a_checkpoint_moves_between_devices(manifest, tmp_path):
     train(manifest, tmp_path, GPU, epochs=2)
     moved = train(manifest, tmp_path, epochs=3)
     whole = train(manifest, tmp_path / "whole", epochs=3)
-    assert moved.interruptions == 1
+    assert moved.course.interruptions == 1
     assert moved.rows[-1]["test_loss"] == pytest.approx(whole.rows[-1]["test_loss"], rel=1e-3)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
-from clearice.config import complete_config, read_config
+from clearice.config import complete_config, read_config, trained_architectures
 from clearice.errors import InputError
 from clearice.fingerprint import fingerprint
 from clearice.micrographs.sources import find_micrographs
@@ -39,10 +39,7 @@ except InputError as error:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(1)
 
-ARCHITECTURES = sorted(
-    {config["reference"]["architecture"]}
-    | ({config["denoised"]["architecture"]} if config["denoised"]["enabled"] else set())
-)
+ARCHITECTURES = trained_architectures(config)
 IMPLEMENTATIONS = sorted(config["parity"]["implementations"])
 
 

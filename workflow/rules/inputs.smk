@@ -81,6 +81,15 @@ def dataset_binaries(wildcards):
     return shards("input.bin", names) + shards("target.bin", names)
 
 
+def training_threads(wildcards):
+    """Return the cores of a training: those configured, or all that the run has.
+
+    A run with a cluster executor and --jobs alone has no number of cores.
+    """
+    configured = config["model"][wildcards.architecture]["threads"]
+    return configured or workflow.resource_settings.cores or 8
+
+
 def implementation(key):
     """Return an input function of wildcards: that key of the implementation's configuration."""
     return lambda wildcards: config["parity"]["implementations"][wildcards.implementation][key]

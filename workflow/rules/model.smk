@@ -22,7 +22,7 @@ rule train_denoiser:
         "results/model/{architecture}/train_denoiser.benchmark.tsv"
     conda:
         "../../envs/torch.yaml"
-    threads: workflow.cores
+    threads: training_threads
     resources:
         mem_mb=lambda w: 2000 + 2 * config["model"][w.architecture]["buffer_mib"],
         gpu=lambda w: (
@@ -33,6 +33,11 @@ rule train_denoiser:
     params:
         code=code_of("train_denoiser"),
         architecture=lambda w: w.architecture,
-        settings=lambda w: config["model"][w.architecture],
+        # Other threads train to the same model: they must not train it again.
+        settings=lambda w: {
+            key: value
+            for key, value in config["model"][w.architecture].items()
+            if key != "threads"
+        },
     script:
         "../scripts/train_denoiser.py"

@@ -15,7 +15,8 @@ from clearice.denoised.tiles import Source, chosen_tile_px, denoise_bands
 from clearice.errors import InputError
 from clearice.files import write_json, xxh3_of_file
 from clearice.micrographs.mrc import open_micrograph, write_micrograph
-from clearice.model.weights import choose_device, load_model, set_precision
+from clearice.model.device import choose_device, set_precision
+from clearice.model.weights import load_model
 
 FORMAT_VERSION = 1
 

@@ -9,7 +9,7 @@ import textwrap
 from pathlib import Path
 
 from clearice.bridge import run_command, run_job
-from clearice.config import complete_config, read_config
+from clearice.config import complete_config, read_config, trained_architectures
 from clearice.dataset.splits import allowed_fraction, read_test_micrographs, split_of
 from clearice.errors import InputError
 from clearice.micrographs.sources import find_micrographs
@@ -26,8 +26,10 @@ from clearice.planning import (
 WIDTH = 80
 # Patches written, fsynced, on a workstation's disk; shards and dataset are disk-bound.
 WRITTEN_BYTES_PER_S = 0.4e9
-# simple_cnn in float32, batches of 4 x 1024 x 1024 px: pixels trained on a second.
-TRAINED_PX_PER_S = {"one H100": 232 * 4 * 1024**2, "two CPU cores": 0.28 * 4 * 1024**2}
+# Architecture -> device -> pixels trained per second, in float32, batches of 4 x 1024 x 1024 px.
+TRAINED_PX_PER_S = {
+    "simple_cnn": {"one H100": 232 * 4 * 1024**2, "two CPU cores": 0.28 * 4 * 1024**2}
+}
 
 
 def plan(config):
@@ -116,13 +118,13 @@ def print_time(config, missing, n_train):
     seconds = (missing["shards"] + missing["dataset"]) / WRITTEN_BYTES_PER_S
     rate = f"{WRITTEN_BYTES_PER_S / 1e9:g} GB/s with fsync, one workstation's disk"
     print_wrapped("time", f"shards and dataset {in_words(seconds)}, at {rate}")
-    settings = config["model"]["simple_cnn"]
-    trained_px = n_train * settings["epochs"] * config["patches"]["size_px"] ** 2
-    times = [f"{in_words(trained_px / rate)} on {d}" for d, rate in TRAINED_PX_PER_S.items()]
-    print_wrapped(
-        "  training",
-        f"{settings['epochs']} epochs of simple_cnn about {', '.join(times)} (measured in float32)",
-    )
+    for architecture in trained_architectures(config):
+        epochs = config["model"][architecture]["epochs"]
+        trained_px = n_train * epochs * config["patches"]["size_px"] ** 2
+        rates = TRAINED_PX_PER_S.get(architecture, {})
+        times = [f"{in_words(trained_px / rate)} on {d}" for d, rate in rates.items()]
+        said = f"about {', '.join(times)} (measured in float32)" if times else "not measured"
+        print_wrapped("  training", f"{epochs} epochs of {architecture} {said}")
 
 
 def in_words(seconds):

@@ -18,10 +18,11 @@ from clearice.bridge import run_command, run_job
 from clearice.config import complete_config, yaml_scalar
 from clearice.errors import InputError
 from clearice.files import write_json
+from clearice.model.device import choose_device, set_precision
 from clearice.model.distributed import Processes, launch, launched
 from clearice.model.history import write_history
 from clearice.model.training import Training
-from clearice.model.weights import choose_device, save_model, set_precision
+from clearice.model.weights import save_model
 
 SCRIPTS = Path(clearice.__file__).parents[1]
 
@@ -101,11 +102,11 @@ def write_results(run, flags, model, history, training):
             "torch": torch.__version__,
             "cudnn": torch.backends.cudnn.version() if on_gpu else None,
             "arithmetic": flags,
-            "kernels": run.kernels,
+            "engine": run.engine,
             "settings": settings,
             "n_patches": {split: reader.n_patches for split, reader in run.feed.readers.items()},
             "patch_size_px": manifest["patch_size_px"],
-            "interruptions": run.interruptions,
+            "interruptions": run.course.interruptions,
             "seconds": last["seconds"],
             "last_epoch": last,
         },
@@ -141,6 +142,8 @@ def main(arguments=None):
 
 
 if "snakemake" in globals():
+    # Not a param: more threads are no reason to train again.
+    torch.set_num_threads(min(torch.get_num_threads(), snakemake.threads))
     run_job(train_denoiser, snakemake)
 elif __name__ == "__main__":
     run_command(main)

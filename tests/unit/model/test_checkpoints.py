@@ -78,7 +78,7 @@ def test_a_damaged_one_in_its_own_folder_is_set_aside(manifest, damage):
     path = damage(1)
     training = build_training(manifest, epochs=2)
     assert "damaged): set aside as" in training.resume(path)
-    assert training.step == 0
+    assert training.course.step == 0
     assert [p.name for p in path.parent.glob("checkpoint.pt*")] == ["checkpoint.pt.other"]
 
 
@@ -126,14 +126,14 @@ def test_one_of_another_dataset_is_refused_by_name(manifest, tmp_path):
         training.resume(tmp_path / "checkpoint.pt", demanded=True)
 
 
-def test_in_its_own_folder_it_is_set_aside_and_the_training_starts_anew(manifest, tmp_path):
+def test_in_its_own_folder_it_is_set_aside_and_the_training_starts_from_scratch(manifest, tmp_path):
     """What a rerun after a change of config.yaml must do."""
     train(manifest, tmp_path / "run")
     training = build_training(manifest, learning_rate=0.5)
     remark = training.resume(tmp_path / "run" / "checkpoint.pt")
     assert "learning_rate 0.001 there, 0.5 here" in remark
-    assert "checkpoint.pt.other; the training starts anew" in remark
-    assert training.step == 0
+    assert "checkpoint.pt.other; starting from scratch" in remark
+    assert training.course.step == 0
     names = sorted(path.name for path in (tmp_path / "run").iterdir())
     assert names == ["checkpoint.pt.other", "history.tsv"]
 
@@ -142,7 +142,7 @@ def test_where_and_how_long_it_runs_may_change(manifest, tmp_path):
     """More epochs continue a training that had ended, to the same bits as all at once."""
     train(manifest, tmp_path / "parts", epochs=2)
     parts = train(manifest, tmp_path / "parts", epochs=5, reader_threads=1, checkpoint_minutes=3)
-    assert parts.interruptions == 1
+    assert parts.course.interruptions == 1
     whole = train(manifest, tmp_path / "whole", epochs=5)
     assert_same_weights(parts, whole)
     losses = [[row["test_loss"] for row in run.rows] for run in (parts, whole)]
@@ -154,8 +154,8 @@ def test_one_that_had_ended_is_trained_anew_when_asked_for_again(manifest, tmp_p
     train(manifest, tmp_path)
     again = build_training(manifest)
     remark = again.resume(tmp_path / "checkpoint.pt")
-    assert "of a training that came to its end; this one starts anew" in remark
-    assert again.step == 0
+    assert "belongs to a finished training; starting from scratch" in remark
+    assert again.course.step == 0
 
 
 def test_one_that_had_ended_gives_its_model_when_demanded(manifest, tmp_path):
@@ -177,10 +177,8 @@ def test_one_that_has_come_further_is_refused_or_set_aside(manifest, tmp_path):
         build_training(manifest, epochs=2).resume(path, demanded=True)
     content = path.read_bytes()
     training = build_training(manifest, epochs=2)
-    assert training.resume(path) == (
-        f"{message}: set aside as {path}.other; the training starts anew"
-    )
-    assert training.step == 0
+    assert training.resume(path) == (f"{message}: set aside as {path}.other; starting from scratch")
+    assert training.course.step == 0
     assert (tmp_path / "checkpoint.pt.other").read_bytes() == content
 
 
@@ -197,6 +195,6 @@ def test_growth_can_start_from_the_old_weights(manifest, tmp_path):
     save_model(file, old.optimization.network, {"architecture": "simple_cnn"})
     grown = write_dataset(tmp_path / "grown", train=(4, 5, 6))
     new = train(grown, tmp_path / "new", initial_weights=str(file))
-    assert new.identity["initial_weights_xxh3"]
-    assert build_training(grown).identity != new.identity
+    assert new.course.identity["initial_weights_xxh3"]
+    assert build_training(grown).course.identity != new.course.identity
     assert new.rows[0]["epoch"] == 1

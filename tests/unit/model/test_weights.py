@@ -7,8 +7,9 @@ import safetensors.torch
 import torch
 
 from clearice.errors import InputError
+from clearice.model.device import choose_device, set_precision
 from clearice.model.networks import build_network
-from clearice.model.weights import choose_device, load_model, save_model, set_precision
+from clearice.model.weights import load_model, save_model
 
 
 @pytest.fixture

@@ -60,6 +60,14 @@ def complete_config(config):
     return completed
 
 
+def trained_architectures(config):
+    """Return the names of the architectures that a later step needs, in alphabetic order."""
+    names = {config["reference"]["architecture"]}
+    if config["denoised"]["enabled"]:
+        names.add(config["denoised"]["architecture"])
+    return sorted(names)
+
+
 def yaml_scalar(value):
     """Return a number, text, bool or None as YAML reads it back."""
     return yaml.safe_dump(value, width=math.inf).removesuffix("...\n").strip()

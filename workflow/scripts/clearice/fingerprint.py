@@ -14,6 +14,7 @@ OUTSIDE = {
     "clearice.files": "files appear whole; their bytes are the caller's",
     "clearice.model.interruption": "watches for signals; a checkpoint continues to the same bytes",
     "clearice.model.memory": "watches the process",
+    "clearice.model.progress": "speaks to a person",
 }
 
 

@@ -120,4 +120,4 @@ def find_checkpoint(path, identity, epochs):
     except InputError as error:
         aside = path.with_name(path.name + ".other")
         os.replace(path, aside)
-        return None, f"{error.what}: set aside as {aside}; the training starts anew"
+        return None, f"{error.what}: set aside as {aside}; starting from scratch"

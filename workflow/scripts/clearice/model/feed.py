@@ -40,10 +40,11 @@ class Feed:
                 raise InputError(f"the {split} split has no patches", file=manifest_path)
         if settings["batch_size"] % processes.world_size:
             raise InputError(
-                "batch_size cannot be shared by the devices",
+                "batch_size does not divide evenly among the devices",
                 expected=f"a multiple of {processes.world_size}",
                 found=settings["batch_size"],
             )
+        self.batch_size = settings["batch_size"]
         self.batches_per_epoch = -(-self.readers["train"].n_patches // settings["batch_size"])
 
     def __enter__(self):

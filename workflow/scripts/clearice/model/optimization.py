@@ -5,15 +5,15 @@ import sys
 import torch
 
 from clearice.errors import InputError
-from clearice.model.engines.choice import build_arithmetic
+from clearice.model.engines.choice import build_engine
 
 _STEPS_BEFORE_CAPTURE = 3  # cuDNN chooses its kernels and the optimizer makes its state in them
 
 
 class Optimization:
-    """The network, its optimizer and the arithmetic of a step.
+    """The network, its optimizer and the engine that computes a step.
 
-    `network` is moved to `device`; `kernels` is one of arithmetic.KERNELS. `all_reduce` sums a
+    `network` is moved to `device`; `engine` is one of choice.ENGINES. `all_reduce` sums a
     tensor over all processes in place; None when there is one. On a GPU the step of a full batch
     is captured as a CUDA graph and replayed, so that its speed does not depend on Python's.
     """
@@ -26,11 +26,11 @@ class Optimization:
         optimizer,
         learning_rate,
         precision,
-        kernels="plain",
+        engine="pytorch",
         all_reduce=None,
     ):
         self.network, self.device, self._all_reduce = network, device, all_reduce
-        self.arithmetic = build_arithmetic(kernels, network, device, precision)
+        self.engine = build_engine(engine, network, device, precision)
         on_gpu = device.type == "cuda"
         self.optimizer = _build_optimizer(optimizer, network, learning_rate, on_gpu)
         self._graph, self._full_steps = None, 0
@@ -67,22 +67,22 @@ class Optimization:
         self.optimizer.zero_grad(set_to_none=True)
         if not len(input_patches):  # all patches of this batch are other processes'
             return torch.zeros((), device=self.device)
-        compute = self.arithmetic.error_and_gradients
+        compute = self.engine.error_and_gradients
         error = compute(input_patches, target_patches, pixels, full=full)
         if self._all_reduce is None:
             self._update()
         return error / pixels
 
     def _update(self):
-        self.arithmetic.scaler.step(self.optimizer)
-        self.arithmetic.scaler.update()
+        self.engine.scaler.step(self.optimizer)
+        self.engine.scaler.update()
 
     @torch.no_grad()
     def error_sum(self, input_patches, target_patches, *, full=True):
         """Return the sum of squared errors as a float64 scalar on the device, without a step."""
         if not len(input_patches):
             return torch.zeros((), dtype=torch.float64, device=self.device)
-        return self.arithmetic.squared_error(input_patches, target_patches, full=full).double()
+        return self.engine.squared_error(input_patches, target_patches, full=full).double()
 
     @property
     def captured(self):
@@ -124,7 +124,7 @@ class Optimization:
         return {
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "scaler": self.arithmetic.scaler.state_dict(),
+            "scaler": self.engine.scaler.state_dict(),
         }
 
     def restore(self, state):
@@ -134,8 +134,8 @@ class Optimization:
         for group, own in zip(theirs, ours, strict=True):
             group |= {key: own[key] for key in ("fused", "foreach", "capturable") if key in own}
         self.optimizer.load_state_dict(state["optimizer"])
-        if self.arithmetic.scaler.is_enabled() and state["scaler"]:
-            self.arithmetic.scaler.load_state_dict(state["scaler"])
+        if self.engine.scaler.is_enabled() and state["scaler"]:
+            self.engine.scaler.load_state_dict(state["scaler"])
 
 
 def _build_optimizer(name, network, learning_rate, on_gpu):

@@ -1,4 +1,4 @@
-"""The training of a denoiser: epochs, evaluation, checkpoints, interruption."""
+"""The training of a denoiser: epochs, their evaluation, and what interrupts them."""
 
 import math
 import time
@@ -8,10 +8,11 @@ import torch
 
 from clearice.errors import InputError
 from clearice.files import xxh3_of_file
-from clearice.model.checkpoints import find_checkpoint, load_checkpoint, save_checkpoint
-from clearice.model.engines.choice import can_fuse
+from clearice.model.course import Course
+from clearice.model.engines.choice import fastest_engine
+from clearice.model.evaluation import squared_errors
 from clearice.model.feed import Feed
-from clearice.model.history import EpochTotals, Progress, describe_row
+from clearice.model.history import EpochTotals
 from clearice.model.interruption import Interruption
 from clearice.model.late_losses import LateLosses
 from clearice.model.memory import (
@@ -22,6 +23,7 @@ from clearice.model.memory import (
 )
 from clearice.model.networks import build_network
 from clearice.model.optimization import Optimization
+from clearice.model.progress import Progress, describe_row
 from clearice.model.weights import load_model, load_weights
 
 # What may change between the parts of an interrupted training: how long and where it runs.
@@ -32,12 +34,10 @@ _FREE_SETTINGS = {
     "checkpoint_minutes",
     "buffer_mib",
     "reader_threads",
-    "kernels",
+    "threads",
+    "engine",
     "initial_weights",  # their hash counts, wherever they lie
 }
-# Batches of 4 x 1024 x 1024 px from which on a compilation earns back the minute that it takes.
-_COMPILED_FROM_BATCHES = 20_000
-_POSITION = ("epoch", "batch", "step", "rows", "seconds", "interruptions")
 
 
 class Training:
@@ -52,12 +52,8 @@ class Training:
         self.device, self.processes = device, processes
         self.feed = Feed(manifest_path, settings, device, processes)
         self.manifest = self.feed.manifest
-        torch.manual_seed(settings["seed"])
-        network = build_network(architecture)
-        if settings["initial_weights"]:
-            start, _ = load_model(settings["initial_weights"])
-            load_weights(network, start.state_dict(), settings["initial_weights"])
-        self.identity, self.kernels = self._identity(), self._kernels(network)
+        network = _initial_network(architecture, settings)
+        self.engine = self._engine(network)
         if device.type == "cpu":
             keep_freed_memory()
         self.optimization = Optimization(
@@ -67,92 +63,28 @@ class Training:
             learning_rate=settings["learning_rate"],
             precision=settings["precision"],
             all_reduce=processes.all_reduce,
-            kernels=self.kernels,
+            engine=self.engine,
         )
-        self.epoch = self.batch = self.step = 0  # whole epochs, batches of this one, and steps
-        self.rows, self.seconds, self.interruptions = [], 0.0, 0
-        self.totals = EpochTotals()
-        self._good_checkpoint = None  # the last one, read or written
+        identity = _identity(architecture, settings, self.manifest)
+        self.course = Course(identity, settings["epochs"], self.optimization, device, processes)
 
-    def _identity(self):
-        """Return, as a flat dict, all that the weights after a given step depend on."""
-        weights = self.settings["initial_weights"]
-        return {
-            **{k: v for k, v in self.settings.items() if k not in _FREE_SETTINGS},
-            "architecture": self.architecture,
-            "dataset_xxh3": self.manifest["data_xxh3"],
-            "initial_weights_xxh3": xxh3_of_file(weights) if weights else None,
-        }
+    @property
+    def rows(self):
+        """The rows of history.tsv so far."""
+        return self.course.rows
 
-    def _kernels(self, network):
-        """Return the kernels (arithmetic.KERNELS) that are fastest for this training."""
-        if self.settings["kernels"] != "auto":
-            return self.settings["kernels"]
-        if can_fuse(network, self.device):
-            return "fused"
+    def _engine(self, network):
+        """Return the name of the engine that the settings ask for, or the fastest one."""
+        settings = self.settings
+        if settings["engine"] != "auto":
+            return settings["engine"]
         pixels = self.feed.readers["train"].n_patches * self.feed.size_px**2
-        work = self.settings["epochs"] * pixels / (4 * 1024**2)
-        fast = self.device.type == "cuda" and not self.settings["deterministic"]
-        return "compiled" if fast and work >= _COMPILED_FROM_BATCHES else "plain"
-
-    # Checkpoints
+        trained_px, deterministic = settings["epochs"] * pixels, settings["deterministic"]
+        return fastest_engine(network, self.device, trained_px, deterministic=deterministic)
 
     def resume(self, path, *, demanded=False):
-        """Continue from the checkpoint `path` if it is ours; return a line about it, or None.
-
-        `demanded`: a checkpoint that does not fit is an InputError; else it is set aside.
-        """
-        epochs = self.settings["epochs"]
-        if demanded:
-            state, remark = load_checkpoint(path, self.identity, epochs), None
-        elif self.processes.rank:  # rank 0 sets aside what is not ours
-            state, remark = None, None
-        else:
-            state, remark = find_checkpoint(path, self.identity, epochs)
-        state = self.processes.share(state)
-        if state is None:
-            return remark
-        if state["epoch"] == epochs and not demanded:  # this training was asked for anew
-            return f"{path} is of a training that came to its end; this one starts anew"
-        self.optimization.restore(state)
-        for name in _POSITION:
-            setattr(self, name, state[name])
-        self.totals = EpochTotals(**state["totals"])
-        self.interruptions += 1
-        torch.set_rng_state(state["rng"])
-        if self.device.type == "cuda" and state["device_rng"] is not None:
-            torch.cuda.set_rng_state(state["device_rng"], self.device)
-        self._good_checkpoint = path
-        if self.epoch == epochs:
-            return f"{path} holds all {epochs} epochs: nothing is left to train"
-        return f"continues from {path}: epoch {self.epoch + 1}, batch {self.batch + 1}"
-
-    def save(self, path):
-        """Write a checkpoint; InputError if the weights have ceased to be finite."""
-        if not self.optimization.is_finite():
-            raise InputError(
-                f"the weights are not finite after step {self.step}",
-                advice="lower learning_rate" + self._kept(),
-            )
-        if not self.processes.rank:
-            save_checkpoint(path, self._state())
-        self._good_checkpoint = path
-
-    def _state(self):
-        """Return all that a checkpoint holds."""
-        on_gpu = self.device.type == "cuda"
-        state = {name: getattr(self, name) for name in _POSITION} | self.optimization.state()
-        return state | {
-            "identity": self.identity,
-            "totals": vars(self.totals),
-            "rng": torch.get_rng_state(),
-            "device_rng": torch.cuda.get_rng_state(self.device) if on_gpu else None,
-        }
-
-    def _kept(self):
-        return "; the last good checkpoint is kept" if self._good_checkpoint else ""
-
-    # Training
+        """Continue from the checkpoint `path`, as Course.resume does."""
+        return self.course.resume(path, demanded=demanded)
 
     def run(self, checkpoint):
         """Train to the last epoch, writing `checkpoint` on the way; `rows` become the history.
@@ -161,31 +93,65 @@ class Training:
         Raises InputError for a loss that is not finite, naming the patches, and for want of
         memory.
         """
-        settings, first = self.settings, self.epoch
-        self._checkpoint, self._saved_at_s = Path(checkpoint), time.monotonic()
+        settings, course = self.settings, self.course
         total = self.feed.batches_per_epoch * settings["epochs"]
         quiet = self.processes.rank > 0
         with (
             memory_explained(settings, self.feed.size_px, self.device),
             self.feed,
-            Interruption() as self._interruption,
-            Progress(total, self.step, quiet=quiet) as self._progress,
+            Interruption() as interruption,
+            Progress(total, course.step, quiet=quiet) as progress,
         ):
-            for self.epoch in range(first, settings["epochs"]):
-                self._train_epoch()
-                self._end_epoch()
-            self.epoch = settings["epochs"]
-            self.save(checkpoint)
+            session = _Session(self, Path(checkpoint), interruption, progress)
+            for epoch in range(course.epoch, settings["epochs"]):
+                course.epoch = epoch
+                session.train_epoch()
+                session.end_epoch()
+            course.epoch = settings["epochs"]
+            course.save(checkpoint)
 
-    def _train_epoch(self):
+
+def _initial_network(architecture, settings):
+    torch.manual_seed(settings["seed"])
+    network = build_network(architecture)
+    if settings["initial_weights"]:
+        start, _ = load_model(settings["initial_weights"])
+        load_weights(network, start.state_dict(), settings["initial_weights"])
+    return network
+
+
+def _identity(architecture, settings, manifest):
+    """Return, as a flat dict, all that the weights after a given step depend on."""
+    weights = settings["initial_weights"]
+    return {
+        **{key: value for key, value in settings.items() if key not in _FREE_SETTINGS},
+        "architecture": architecture,
+        "dataset_xxh3": manifest["data_xxh3"],
+        "initial_weights_xxh3": xxh3_of_file(weights) if weights else None,
+    }
+
+
+class _Session:
+    """The epochs that one process trains, up to the last one or to a signal."""
+
+    def __init__(self, training, checkpoint, interruption, progress):
+        self._settings, self._manifest = training.settings, training.manifest
+        self._device, self._processes = training.device, training.processes
+        self._feed, self._optimization = training.feed, training.optimization
+        self._course, self._checkpoint = training.course, checkpoint
+        self._interruption, self._progress = interruption, progress
+        self._saved_at_s = time.monotonic()
+
+    def train_epoch(self):
         """Take the steps that are left of this epoch."""
-        late, clock = LateLosses(self.device), _Clock(self.feed, self.totals)
-        for batch in self.feed.training_batches(self.epoch, self.batch):
+        course = self._course
+        late, clock = LateLosses(self._device), _Clock(self._feed, course.totals)
+        for batch in self._feed.training_batches(course.epoch, course.batch):
             report = self._step(batch)
-            self.batch, self.step = self.batch + 1, self.step + 1
+            course.batch, course.step = course.batch + 1, course.step + 1
             save, stop = self._note(late.push(report, (batch.position, batch.patches)))
             clock.read()
-            if self.processes.world_size == 1:  # nobody to agree with
+            if self._processes.world_size == 1:  # nobody to agree with
                 stop = self._interruption.signal is not None
             if save or stop:
                 stop = self._note(late.drain())[1] or stop
@@ -194,88 +160,80 @@ class Training:
         clock.read()
 
     def _step(self, batch):
-        due_s = self._saved_at_s + 60 * self.settings["checkpoint_minutes"]
-        return self.optimization.step(
+        due_s = self._saved_at_s + 60 * self._settings["checkpoint_minutes"]
+        return self._optimization.step(
             batch.input,
             batch.target,
-            batch.patches * self.feed.size_px**2,
+            batch.patches * self._feed.size_px**2,
             full=batch.full,
-            save=not self.processes.rank and time.monotonic() > due_s,
+            save=not self._processes.rank and time.monotonic() > due_s,
             stop=self._interruption.signal is not None,
         )
 
     def _note(self, reports):
         """Take in the losses that have arrived; return whether to save, and to stop."""
         save = stop = False
+        epoch = self._course.epoch
         for (position, patches), loss, to_save, to_stop in reports:
             if not math.isfinite(loss):
-                where = f"in epoch {self.epoch + 1}, batch {position + 1}"
-                places = self.feed.places("train", position, self.epoch)
+                where = f"in epoch {epoch + 1}, batch {position + 1}"
+                places = self._feed.places("train", position, epoch)
                 raise self._not_finite(f"the loss is {loss} {where}", places)
-            self.totals.add_loss(loss, patches)
-            self._progress.step(self.epoch + 1, loss)
+            self._course.totals.add_loss(loss, patches)
+            self._progress.step(epoch + 1, loss)
             save, stop = save or to_save, stop or to_stop
         return save, stop
 
     def _not_finite(self, what, places):
-        advice = "look at these or lower learning_rate" + self._kept()
+        advice = "look at these or lower learning_rate" + self._course.kept()
         return InputError(what, found=f"patches {places}", advice=advice)
 
     def _save(self, stop):
         """Write the checkpoint; with `stop` leave as the signal asks."""
-        self.save(self._checkpoint)
+        self._course.save(self._checkpoint)
         self._saved_at_s = time.monotonic()
         if stop:
             self._progress.line(f"interrupted; {self._checkpoint} continues from here")
             # Where another process had the signal, ours is that of batch systems, SIGTERM.
             raise SystemExit(128 + (self._interruption.signal or 15))
 
-    # Evaluation
-
-    def _end_epoch(self):
+    def end_epoch(self):
         """Evaluate both splits and add the epoch's row to the history."""
-        losses = {split: self._evaluate(split) for split in self.feed.readers}
-        totals, self.totals, self.batch = self.totals, EpochTotals(), 0
-        self.seconds += totals.seconds
-        self.rows.append(
-            {
-                "epoch": self.epoch + 1,
-                "step": self.step,
-                "train_loss": losses["train"],
-                "test_loss": losses["test"],
-                "learning_rate": self.settings["learning_rate"],
-                **totals.rates(self.settings["batch_size"]),
-                "seconds": self.seconds,
-                "peak_host_mib": peak_host_mib(),
-                "peak_device_mib": peak_device_mib(self.device),
-                "noise_floor_train": self.manifest["noise_floor"]["train"],
-                "noise_floor_test": self.manifest["noise_floor"]["test"],
-            }
-        )
-        self._progress.line(describe_row(self.rows[-1], self.settings["epochs"]))
+        losses = {split: self._loss(split) for split in self._feed.readers}
+        course = self._course
+        totals, course.totals, course.batch = course.totals, EpochTotals(), 0
+        course.seconds += totals.seconds
+        floors = self._manifest["noise_floor"]
+        row = {
+            "epoch": course.epoch + 1,
+            "step": course.step,
+            "train_loss": losses["train"],
+            "test_loss": losses["test"],
+            "learning_rate": self._settings["learning_rate"],
+            **totals.rates(self._settings["batch_size"]),
+            "seconds": course.seconds,
+            "peak_host_mib": peak_host_mib(),
+            "peak_device_mib": peak_device_mib(self._device),
+            "noise_floor_train": floors["train"],
+            "noise_floor_test": floors["test"],
+        }
+        course.rows.append(row)
+        self._progress.line(describe_row(row, self._settings["epochs"]))
 
-    def _evaluate(self, split):
+    def _loss(self, split):
         """Return the mean squared error over all pixels of `split`."""
-        n_patches = self.feed.readers[split].n_patches
-        count = -(-n_patches // self.settings["batch_size"])
-        sums = torch.zeros(count + 1, dtype=torch.float64, device=self.device)  # the last: to stop
-        for batch in self.feed.evaluation_batches(split):
-            error = self.optimization.error_sum(batch.input, batch.target, full=batch.full)
-            sums[batch.position] = error
-            if self._interruption.signal is not None and self.processes.world_size == 1:
-                break
-        sums[-1] = float(self._interruption.signal is not None)
-        if self.processes.all_reduce is not None:
-            self.processes.all_reduce(sums)
-        *errors, stop = sums.tolist()
-        if stop:
+        feed = self._feed
+        errors, interrupted = squared_errors(
+            feed, self._optimization, split, self._processes, self._interruption
+        )
+        if interrupted:
             self._save(stop=True)
         for position, error in enumerate(errors):
             if not math.isfinite(error):
-                where = f"after epoch {self.epoch + 1}, batch {position + 1}"
-                places = self.feed.places(split, position)
-                raise self._not_finite(f"the loss of the {split} split is {error} {where}", places)
-        return sum(errors) / (n_patches * self.feed.size_px**2)
+                where = f"after epoch {self._course.epoch + 1}, batch {position + 1}"
+                what = f"the loss of the {split} split is {error} {where}"
+                raise self._not_finite(what, feed.places(split, position))
+        return sum(errors) / (feed.readers[split].n_patches * feed.size_px**2)
 
 
 class _Clock:

@@ -1,7 +1,6 @@
-"""The trained model: its file, the device that it runs on, the arithmetic that it uses."""
+"""The trained model's file."""
 
 import json
-import os
 
 import safetensors
 import safetensors.torch
@@ -12,7 +11,6 @@ from clearice.files import atomic_path
 from clearice.model.networks import build_network
 
 FORMAT_VERSION = "1"
-PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
 
 
 def save_model(path, network, metadata):
@@ -88,54 +86,3 @@ def load_weights(network, tensors, path):
         if not torch.isfinite(tensors[name]).all():
             raise InputError(f"tensor {name} has values that are not finite", file=path)
     network.load_state_dict(tensors)
-
-
-def choose_device(name="auto"):
-    """Return the torch.device that `name` (auto | cpu | cuda | cuda:N) stands for here.
-
-    Raises InputError for a GPU that is not there.
-    """
-    if name == "auto":
-        return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
-    device = torch.device(name)
-    if device.type == "cpu":
-        return device
-    index, count = device.index or 0, torch.cuda.device_count()
-    if index >= count:
-        raise InputError(
-            "no such GPU",
-            expected=f"a device below cuda:{count}" if count else "cpu or auto (there is no GPU)",
-            found=name,
-            advice="set device to auto",
-        )
-    return torch.device("cuda", index)
-
-
-def set_precision(precision, deterministic=False):
-    """Set this process's arithmetic and return what was set, for the record, as a flat dict.
-
-    float32 means IEEE float32: PyTorch would run convolutions in TF32 (10 bits of mantissa)
-    unless told not to, and its newer `fp32_precision` alone does not reach cudnn.conv, so both
-    are set. bfloat16 and float16 are mixed precision: weights, loss and what autocast does not
-    touch stay float32. `deterministic` makes repeats on one machine bit-equal.
-    """
-    if precision not in PRECISIONS:
-        raise InputError("unknown precision", expected=" | ".join(PRECISIONS), found=precision)
-    tf32 = precision == "tf32"
-    torch.backends.fp32_precision = "tf32" if tf32 else "ieee"
-    torch.backends.cuda.matmul.allow_tf32 = tf32
-    torch.backends.cudnn.allow_tf32 = tf32
-    torch.backends.cudnn.benchmark = not deterministic
-    torch.backends.cudnn.deterministic = deterministic
-    if deterministic:  # cuBLAS reads it when its first handle is made
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(deterministic)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # a pass over every new tensor
-    return {
-        "precision": precision,
-        "deterministic": deterministic,
-        "cudnn.allow_tf32": torch.backends.cudnn.allow_tf32,
-        "cuda.matmul.allow_tf32": torch.backends.cuda.matmul.allow_tf32,
-        "cudnn.conv.fp32_precision": torch.backends.cudnn.conv.fp32_precision,
-        "cudnn.benchmark": torch.backends.cudnn.benchmark,
-    }

@@ -1,33 +1,42 @@
-"""How a network's output, error and gradients are computed: by PyTorch, or by kernels of ours."""
+"""The engines by the names that config.yaml gives them, and which is fastest for a training."""
 
-import contextlib
 import importlib.util
 
 import torch
 
+from clearice.model.engines.autograd import Autograd
 from clearice.model.networks import SimpleCNN
 
-KERNELS = ("fused", "compiled", "plain")
-_AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+ENGINES = ("triton", "compiled", "pytorch")
+# Batches of 4 x 1024 x 1024 px from which on a compilation earns back the minute that it takes.
+_COMPILED_FROM_BATCHES = 20_000
 
 
-def build_arithmetic(kernels, network, device, precision):
-    """Return the arithmetic of that name (KERNELS) for `network`, which it moves to `device`.
+def build_engine(name, network, device, precision):
+    """Return the Engine of that name (one of ENGINES) for `network`, moved to `device`.
 
-    plain: PyTorch's own operations. compiled: fused by torch.compile, which takes a minute.
-    fused: ours, for simple_cnn on an NVIDIA GPU.
+    pytorch: PyTorch's own operations. compiled: the same, fused by torch.compile. triton: kernels
+    of ours, for simple_cnn on an NVIDIA GPU.
     """
-    if kernels == "fused":
-        from clearice.model.engines.triton_cnn import (
-            FusedSimpleCNN,  # Triton comes with PyTorch for GPUs alone
-        )
+    if name == "triton":
+        from clearice.model.engines.triton_cnn import TritonCNN  # comes with PyTorch for GPUs alone
 
-        return FusedSimpleCNN(network.to(device), precision)
-    return Autograd(network, device, precision, compiled=kernels == "compiled")
+        return TritonCNN(network.to(device), precision)
+    return Autograd(network, device, precision, compiled=name == "compiled")
 
 
-def can_fuse(network, device):
-    """Say whether there are fused kernels for this network on this device."""
+def fastest_engine(network, device, trained_px, *, deterministic):
+    """Return the name of the engine that trains `network` on `trained_px` pixels fastest."""
+    if triton_can(network, device):
+        return "triton"
+    worth_compiling = trained_px >= _COMPILED_FROM_BATCHES * 4 * 1024**2
+    if worth_compiling and device.type == "cuda" and not deterministic:
+        return "compiled"
+    return "pytorch"
+
+
+def triton_can(network, device):
+    """Say whether the Triton kernels can compute this network on this device."""
     return (
         type(network) is SimpleCNN
         and device.type == "cuda"
@@ -35,49 +44,3 @@ def can_fuse(network, device):
         and torch.cuda.get_device_capability(device) >= (8, 0)
         and importlib.util.find_spec("triton") is not None
     )
-
-
-class Autograd:
-    """PyTorch's operations, in mixed precision for the 16-bit types."""
-
-    def __init__(self, network, device, precision, *, compiled=False):
-        self.network, self._device = network.to(device), device
-        self._dtype = _AUTOCAST.get(precision)
-        if device.type == "cpu" or self._dtype is not None:
-            # Seen to be faster: on a CPU by a fifth, on a GPU for the 16-bit types.
-            network.to(memory_format=torch.channels_last)
-        # float16 has no exponent to hold gradients of a mean over 10^6 pixels: they are scaled.
-        self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "float16")
-        if self.scaler.is_enabled():  # makes its state, which a process without patches needs too
-            self.scaler.scale(torch.zeros((), device=device))
-        self._error = _squared_error
-        if compiled:
-            mode = "max-autotune-no-cudagraphs"
-            self._error = torch.compile(_squared_error, mode=mode, dynamic=False)
-
-    def _mixed(self):
-        if self._dtype is None:
-            return contextlib.nullcontext()
-        return torch.autocast(self._device.type, dtype=self._dtype, cache_enabled=False)
-
-    def output(self, input_patches):
-        """Return the network's output (N, 1, H, W)."""
-        with self._mixed():
-            return self.network(input_patches)
-
-    def squared_error(self, input_patches, target_patches, *, full=True):
-        """Return the sum over all pixels of (output - target)^2, a float32 scalar."""
-        with self._mixed():  # an uneven batch is not worth a compilation of its own
-            error = self._error if full else _squared_error
-            return error(self.network, input_patches, target_patches)
-
-    def error_and_gradients(self, input_patches, target_patches, pixels, *, full=True):
-        """Return squared_error, and set the gradients of squared_error / pixels, scaled."""
-        error = self.squared_error(input_patches, target_patches, full=full)
-        self.scaler.scale(error / pixels).backward()
-        return error.detach()
-
-
-def _squared_error(network, input_patches, target_patches):
-    output = network(input_patches)  # (N, 1, H, W)
-    return torch.nn.functional.mse_loss(output.float(), target_patches, reduction="sum")

@@ -23,9 +23,10 @@ import torch
 import triton
 
 from clearice.model.engines import triton_kernels as kernels
+from clearice.model.engines.contract import Engine
 
 # Elements of storage and the products' precision, by the name that config.yaml gives them.
-ARITHMETIC = {
+FORMATS = {
     "float32": (torch.float32, "ieee"),
     "tf32": (torch.float32, "tf32"),
     "bfloat16": (torch.bfloat16, "ieee"),
@@ -43,16 +44,15 @@ BLOCKS = {  # pixels of a tile, warps, stages of a loop: no precision spills reg
 }
 
 
-class FusedSimpleCNN:
+class TritonCNN(Engine):
     """Loss, gradients and output of a SimpleCNN on the GPU, in one of the precisions.
 
-    It has the methods of arithmetic.Autograd. `blocks` are the (pixels of a tile, warps, stages
-    of a loop) of the kernels, by their names.
+    `blocks` are the (pixels of a tile, warps, stages of a loop) of the kernels, by their names.
     """
 
     def __init__(self, network, precision, blocks=None):
         self.network, self._blocks = network, blocks or BLOCKS
-        self._dtype, self._dot = ARITHMETIC[precision]
+        self._dtype, self._dot = FORMATS[precision]
         self._parameters = list(network.parameters())
         device = self._parameters[0].device
         self.scaler = torch.amp.GradScaler(enabled=False)
@@ -60,22 +60,15 @@ class FusedSimpleCNN:
         self._arranged, self._gradients = (table.to(device) for table in _tables(network))
 
     def squared_error(self, input_patches, target_patches, *, full=True):
-        """Return the sum over all pixels of (output - target)^2, a float32 scalar.
-
-        Both are (N, 1, H, W), contiguous float32, on the GPU. No shape is dear: `full` is for
-        other arithmetics.
-        """
         return self._forward(input_patches, target_patches, self._weights())[-1]
 
     @torch.no_grad()
     def output(self, input_patches):
-        """Return the network's output (N, 1, H, W) float32."""
         target = torch.zeros_like(input_patches)
         return self._forward(input_patches, target, self._weights())[2]
 
     @torch.no_grad()
     def error_and_gradients(self, input_patches, target_patches, pixels, *, full=True):
-        """Return squared_error, and set the gradients of squared_error / pixels."""
         weights = self._weights()
         h1, h2, d, error = self._forward(input_patches, target_patches, weights)
         backward = self._backward(input_patches, h1, h2, d, torch.empty_like(h2), weights)

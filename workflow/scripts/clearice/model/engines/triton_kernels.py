@@ -1,4 +1,4 @@
-"""The Triton kernels of fused.py: tiles of BLOCK pixels in a row of an image, 16 channels.
+"""The Triton kernels of triton_cnn.py: tiles of BLOCK pixels in a row of an image, 16 channels.
 
 x and d are (N, H, W) float32, h1, h2 and g2 (N, H, W, 16); weights are 16 x 16 matrices, for
 3 x 3 taps one after the other, in the dtype of h1. Sums lie program by program.

@@ -1,0 +1,85 @@
+"""How far a training has come, and the checkpoint that it continues from."""
+
+import torch
+
+from clearice.errors import InputError
+from clearice.model.checkpoints import find_checkpoint, load_checkpoint, save_checkpoint
+from clearice.model.history import EpochTotals
+
+_POSITION = ("epoch", "batch", "step", "rows", "seconds", "interruptions")
+
+
+class Course:
+    """The position of a training, written to and read from checkpoints with all that it needs.
+
+    epoch, batch, step: whole epochs, batches of this one, and steps. rows: those of history.tsv.
+    totals: sums over this epoch. `identity` is a flat dict of all that the weights after a given
+    step depend on; `epochs` is the length of the training. Of several processes, rank 0 alone
+    writes.
+    """
+
+    def __init__(self, identity, epochs, optimization, device, processes):
+        self.identity, self._epochs = identity, epochs
+        self._optimization, self._device, self._processes = optimization, device, processes
+        self.epoch = self.batch = self.step = 0
+        self.rows, self.seconds, self.interruptions = [], 0.0, 0
+        self.totals = EpochTotals()
+        self._good_checkpoint = None  # the last one, read or written
+
+    def resume(self, path, *, demanded=False):
+        """Continue from the checkpoint `path` if it is ours; return a line about it, or None.
+
+        `demanded`: a checkpoint that does not fit is an InputError; else it is set aside.
+        """
+        if demanded:
+            state, remark = load_checkpoint(path, self.identity, self._epochs), None
+        elif self._processes.rank:  # rank 0 sets aside what is not ours
+            state, remark = None, None
+        else:
+            state, remark = find_checkpoint(path, self.identity, self._epochs)
+        state = self._processes.share(state)
+        if state is None:
+            return remark
+        if state["epoch"] == self._epochs and not demanded:  # this training was asked for anew
+            return f"{path} belongs to a finished training; starting from scratch"
+        self._restore(state)
+        self.interruptions += 1
+        self._good_checkpoint = path
+        if self.epoch == self._epochs:
+            return f"{path} holds all {self._epochs} epochs: nothing is left to train"
+        return f"continues from {path}: epoch {self.epoch + 1}, batch {self.batch + 1}"
+
+    def save(self, path):
+        """Write a checkpoint; InputError if the weights have ceased to be finite."""
+        if not self._optimization.is_finite():
+            raise InputError(
+                f"the weights are not finite after step {self.step}",
+                advice="lower learning_rate" + self.kept(),
+            )
+        if not self._processes.rank:
+            save_checkpoint(path, self._state())
+        self._good_checkpoint = path
+
+    def kept(self):
+        """Return the end of an advice: whether there is a checkpoint to go back to."""
+        return "; the last good checkpoint is kept" if self._good_checkpoint else ""
+
+    def _state(self):
+        """Return all that a checkpoint holds."""
+        on_gpu = self._device.type == "cuda"
+        state = {name: getattr(self, name) for name in _POSITION} | self._optimization.state()
+        return state | {
+            "identity": self.identity,
+            "totals": vars(self.totals),
+            "rng": torch.get_rng_state(),
+            "device_rng": torch.cuda.get_rng_state(self._device) if on_gpu else None,
+        }
+
+    def _restore(self, state):
+        self._optimization.restore(state)
+        for name in _POSITION:
+            setattr(self, name, state[name])
+        self.totals = EpochTotals(**state["totals"])
+        torch.set_rng_state(state["rng"])
+        if self._device.type == "cuda" and state["device_rng"] is not None:
+            torch.cuda.set_rng_state(state["device_rng"], self._device)
