@@ -28,7 +28,7 @@ def test_a_full_disk_leaves_no_shard_that_looks_whole(tmp_path):
 
 KILLED = """
 import os, runpy, signal, sys
-from clearice.shards.record import PatchFile
+from clearice.shards.binary import PatchFile
 write, calls = PatchFile.write, []
 def dying(file, patches):
     write(file, patches)

@@ -11,10 +11,11 @@ from pathlib import Path
 from clearice import __version__
 from clearice.bridge import run_command, run_job
 from clearice.denoised.metrics import compare_micrographs
-from clearice.denoised.tiles import Source, chosen_tile_px, denoise_bands
+from clearice.denoised.tiles import chosen_tile_px, denoise_bands
 from clearice.errors import InputError
 from clearice.files import write_json, xxh3_of_file
 from clearice.micrographs.mrc import open_micrograph, write_micrograph
+from clearice.micrographs.rows import MicrographRows, hot_pixel_limit
 from clearice.model.device import choose_device, set_precision
 from clearice.model.weights import load_model
 
@@ -67,11 +68,12 @@ def denoise_micrograph(micrograph, model, denoised, metrics, settings, target=No
 def write_denoised(network, model, micrograph, denoised, settings, device):
     """Stream a micrograph through the network into an MRC file; return its facts as a dict."""
     with open_micrograph(micrograph) as reader:
-        source = Source(reader, settings["hot_pixel_threshold"])
+        limit = hot_pixel_limit(reader, settings["hot_pixel_threshold"])
+        rows = MicrographRows(reader, limit)
         tile_px = chosen_tile_px(settings["tile_px"], device)
         write_micrograph(
             denoised,
-            denoise_bands(network, source, tile_px=tile_px, device=device),
+            denoise_bands(network, rows, tile_px=tile_px, device=device),
             reader.height_px,
             reader.width_px,
             dtype=settings["dtype"],
@@ -83,9 +85,9 @@ def write_denoised(network, model, micrograph, denoised, settings, device):
             "height_px": reader.height_px,
             "width_px": reader.width_px,
             "pixel_size_angstrom": reader.pixel_size_angstrom,
-            "mean": source.statistics.mean,
-            "std": source.statistics.std,
-            "hot_pixels": source.hot_pixels,
+            "mean": rows.survey.input.mean,
+            "std": rows.survey.input.std,
+            "hot_pixels": rows.hot_pixels,
         }
 
 

@@ -5,7 +5,6 @@ Memory holds one row of patches of input and of target, whatever the micrograph'
 """
 
 import argparse
-import contextlib
 import functools
 import math
 import sys
@@ -14,20 +13,10 @@ from pathlib import Path
 
 from clearice.bridge import run_command, run_job
 from clearice.errors import InputError
-from clearice.micrographs.halves import check_headers
-from clearice.micrographs.hot_pixels import HotPixels, local_std
-from clearice.micrographs.mrc import open_micrograph
-from clearice.micrographs.normalisation import normalise
-from clearice.micrographs.survey import survey_difference, survey_micrograph, survey_warnings
-from clearice.shards import targets
-from clearice.shards.patches import patch_origins
-from clearice.shards.record import (
-    file_states,
-    new_record,
-    source_entry,
-    write_patches,
-    write_record,
-)
+from clearice.shards.binary import write_patches
+from clearice.shards.record import file_states, new_record, source_entry, write_record
+from clearice.shards.sides import side_rows, survey_sides
+from clearice.shards.targets import TARGETS
 
 WORKERS = 2  # one a side: NumPy, hashing and writing release the interpreter lock
 
@@ -81,104 +70,6 @@ def shard_micrograph(
     write_record(record, new)
 
 
-def survey_sides(pool, paths, patches, dtype):
-    """Survey the image or the pair; return facts for the record, and each side's hot-pixel limit.
-
-    Raises InputError if the micrograph cannot be used.
-    """
-    with contextlib.ExitStack() as stack:
-        readers = [stack.enter_context(open_micrograph(path)) for path in paths]
-        facts = header_facts(readers, patches)
-        threshold = patches["hot_pixel_threshold"]
-        limits = [threshold and threshold * local_std(reader) for reader in readers]
-    shape = facts["height_px"], facts["width_px"]
-    difference = None
-    if len(paths) == 2:
-        both = [image_rows(path, limit) for path, limit in zip(paths, limits, strict=True)]
-        difference = pool.submit(survey_difference, *both, shape)
-    surveys = list(pool.map(survey_image, paths, limits))
-    survey = surveys[0][0]
-    if difference:
-        survey.target = surveys[1][0].input
-        survey.difference, survey.correlation = difference.result()
-    facts["warnings"] += survey_warnings(survey, paths, dtype)
-    # only now that the file is known to be whole: a header alone could promise billions
-    grid = patches["size_px"], patches["stride_px"], patches["cover_border"]
-    origins = patch_origins(*shape, *grid)
-    facts["n_patches"] = len(origins)
-    facts["y"], facts["x"] = origins.T.tolist()
-    facts["hot_pixels"] = sum(count for _, count in surveys)
-    facts["mean"], facts["std"] = survey.input.mean, survey.input.std
-    facts["noise_floor"], facts["half_correlation"] = survey.noise_floor, survey.correlation
-    return facts, limits
-
-
-def header_facts(readers, patches):
-    """Return what the headers say for the record; raise InputError if they don't fit."""
-    first, size_px = readers[0], patches["size_px"]
-    warnings = [f"{Path(r.path).name}: {text}" for r in readers for text in r.warnings]
-    if len(readers) == 2:
-        warnings += check_headers(*readers)
-    shape = first.height_px, first.width_px
-    if min(shape) < size_px:
-        raise InputError(
-            "smaller than a patch",
-            file=first.path,
-            expected=f"at least {size_px} x {size_px} px",
-            found=f"{shape[0]} x {shape[1]}",
-            advice="use a smaller patches.size_px",
-        )
-    return {
-        "warnings": warnings,
-        "height_px": shape[0],
-        "width_px": shape[1],
-        "pixel_size_angstrom": first.pixel_size_angstrom,
-    }
-
-
-def image_rows(path, limit, cleaners=None):
-    """Yield the rows of a micrograph in order, float32 (b, W), hot pixels replaced.
-
-    `limit` is that of HotPixels, None to replace none; its HotPixels is appended to `cleaners`.
-    """
-    with open_micrograph(path) as reader:
-        rows = (rows for _, rows in reader.blocks())
-        if limit is not None:
-            cleaner = HotPixels(limit, reader.height_px)
-            if cleaners is not None:
-                cleaners.append(cleaner)
-            rows = cleaner.blocks(rows)
-        yield from rows
-
-
-def survey_image(path, limit):
-    """Return the Survey of one image and the number of its hot pixels."""
-    cleaners = []
-    survey = survey_micrograph(image_rows(path, limit, cleaners), path)
-    return survey, sum(cleaner.count for cleaner in cleaners)
-
-
-def side_rows(paths, limits, record, patches):
-    """Return the rows of input and of target: normalised, float32 (b, W) a block, in order.
-
-    Each side reads its own file, so that the two can be written side by side. Both are empty
-    for a rejected micrograph.
-    """
-    if record["status"] == "rejected":
-        return (), ()
-    input_rows, target_rows = (
-        (normalise(rows, record["mean"], record["std"], out=rows) for rows in image_rows(*side))
-        for side in (list(zip(paths, limits, strict=True)) * 2)[:2]
-    )
-    if patches["target"] == "lowpass":
-        sigma_px = patches["lowpass_sigma_px"]
-        target_rows = targets.lowpass_blocks(target_rows, record["height_px"], sigma_px)
-    elif patches["target"] == "synthetic_noise":
-        seed, std = patches["seed"], patches["synthetic_noise_std"]
-        input_rows = targets.noisy_blocks(input_rows, record["micrograph"], seed, std)
-    return input_rows, target_rows
-
-
 def main():
     """Cut one micrograph by hand."""
     parser = argparse.ArgumentParser(
@@ -201,7 +92,7 @@ def main():
     add("--cover-border", action="store_true", help="patches flush with the border as well")
     add(
         "--target",
-        choices=targets.KINDS,
+        choices=TARGETS,
         default="halves",
         help="what the network must make (default: halves)",
     )

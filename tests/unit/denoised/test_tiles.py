@@ -10,9 +10,10 @@ import torch
 
 from clearice.denoised.bands import overlapping_bands, plain_spans, window_origins
 from clearice.denoised.metrics import PairMoments, compare_micrographs
-from clearice.denoised.tiles import Source, chosen_tile_px, denoise_bands
+from clearice.denoised.tiles import chosen_tile_px, denoise_bands
 from clearice.errors import InputError
 from clearice.micrographs.mrc import write_micrograph
+from clearice.micrographs.rows import MicrographRows, hot_pixel_limit
 from clearice.model.networks import SimpleCNN
 from clearice.model.weights import load_model, save_model
 from denoise_micrograph import denoise_micrograph, main
@@ -43,7 +44,9 @@ class MemoryReader:
 
 def denoised(network, image, **settings):
     """Return the whole denoised image."""
-    return np.concatenate(list(denoise_bands(network, Source(MemoryReader(image)), **settings)))
+    return np.concatenate(
+        list(denoise_bands(network, MicrographRows(MemoryReader(image)), **settings))
+    )
 
 
 class Identity(torch.nn.Module):
@@ -120,9 +123,10 @@ def test_hot_pixels_are_replaced_before_anything_is_measured():
     image = np.random.default_rng(0).normal(10, 1, (60, 50)).astype(np.float32)
     clean = image.std()
     image[20, 30] = 5000
-    source = Source(MemoryReader(image), hot_pixel_threshold=20)
+    reader = MemoryReader(image)
+    source = MicrographRows(reader, hot_pixel_limit(reader, 20))
+    assert source.survey.input.std == pytest.approx(clean, rel=0.02)
     assert source.hot_pixels == 1
-    assert source.statistics.std == pytest.approx(clean, rel=0.02)
     result = np.concatenate(list(denoise_bands(Identity(), source, tile_px=32)))
     assert abs(result[20, 30] - 10) < 4
     image[20, 30] = result[20, 30]
@@ -215,7 +219,7 @@ def test_a_micrograph_without_target_or_truth_has_statistics_only():
 
 def test_memory_does_not_grow_with_the_height():
     def peak_bytes(height):
-        source = Source(MemoryReader(np.random.default_rng(0).normal(size=(height, 512))))
+        source = MicrographRows(MemoryReader(np.random.default_rng(0).normal(size=(height, 512))))
         tracemalloc.start()
         for _ in denoise_bands(Identity(), source, tile_px=64):
             pass

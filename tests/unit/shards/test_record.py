@@ -8,12 +8,12 @@ import pytest
 import xxhash
 
 from clearice.errors import InputError
-from clearice.shards import record
+from clearice.shards import binary
+from clearice.shards.binary import write_patches
 from clearice.shards.record import (
     new_record,
     read_shard_record,
     source_entry,
-    write_patches,
     write_record,
 )
 
@@ -107,18 +107,18 @@ def test_direct_writes_and_file_systems_without_them_give_the_same_bytes(
     system_open, system_write, opened = os.open, os.write, []
 
     def watched_open(path, flags, *mode):
-        opened.append(flags & record._DIRECT)
+        opened.append(flags & binary._DIRECT)
         return invalid() if refused == "open" and opened[-1] else system_open(path, flags, *mode)
 
     def watched_write(descriptor, view):
-        direct = fcntl.fcntl(descriptor, fcntl.F_GETFL) & record._DIRECT
+        direct = fcntl.fcntl(descriptor, fcntl.F_GETFL) & binary._DIRECT
         return invalid() if refused == "write" and direct else system_write(descriptor, view)
 
-    monkeypatch.setattr(record, "DIRECT_BYTES", 1)
+    monkeypatch.setattr(binary, "DIRECT_BYTES", 1)
     monkeypatch.setattr(os, "open", watched_open)
     monkeypatch.setattr(os, "write", watched_write)
     entry, expected = write_large(tmp_path, size_px)
-    assert any(opened) == (size_px == 32 and record._DIRECT != 0)
+    assert any(opened) == (size_px == 32 and binary._DIRECT != 0)
     assert (tmp_path / "m.input.bin").read_bytes() == expected
     assert entry["bytes"] == len(expected)
     assert entry["xxh3"] == xxhash.xxh3_64_hexdigest(expected)
@@ -128,14 +128,14 @@ def test_small_files_stay_in_the_page_cache(tmp_path, monkeypatch):
     system_open, opened = os.open, []
     monkeypatch.setattr(os, "open", lambda *a: opened.append(a[1]) or system_open(*a))
     write_large(tmp_path)
-    assert [flags & record._DIRECT for flags in opened] == [0] * len(opened)
+    assert [flags & binary._DIRECT for flags in opened] == [0] * len(opened)
 
 
 def test_other_errors_of_writing_are_not_hidden(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(record, "DIRECT_BYTES", 1)
+    monkeypatch.setattr(binary, "DIRECT_BYTES", 1)
     monkeypatch.setattr(os, "write", full)
     with pytest.raises(OSError, match="No space"):
         write_large(tmp_path)

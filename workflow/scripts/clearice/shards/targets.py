@@ -4,15 +4,18 @@ halves            the other half of the pair (Noise2Noise, Lehtinen et al., ICML
 synthetic_noise   the micrograph itself; noise is added to the input
 lowpass           the micrograph after a Gaussian
 
-Each is a generator over blocks of normalised rows, so that no image is ever held.
+A target is a function of (input rows, target rows, record, patches) that returns the rows of
+both sides. Rows come and go as iterators over blocks, normalised float32 (b, W), in order, so that
+no image is ever held; a block is valid until the next one. Both iterators read the micrograph, or
+with `halves` one half each. `record` is the shard's, `patches` that section of config.yaml. A
+new target is a function, its name in TARGETS and in the schema.
 """
 
 import hashlib
 
 import numpy as np
 
-KINDS = ("halves", "synthetic_noise", "lowpass")
-_TRUNCATE = 4.0  # the Gaussian ends after so many standard deviations
+_TRUNCATE = 4.0  # the Gaussian ends after this many standard deviations
 _TILE_PX, _TILE_ROWS = 1024, 8
 
 
@@ -102,3 +105,20 @@ def _mirrored(index, length):
     """Map any index into 0..length-1 by mirroring with the edge repeated (d c b a | a b c d)."""
     index = index % (2 * length)
     return np.where(index < length, index, 2 * length - 1 - index)
+
+
+def _halves(input_rows, target_rows, record, patches):
+    return input_rows, target_rows
+
+
+def _synthetic_noise(input_rows, target_rows, record, patches):
+    seed, std = patches["seed"], patches["synthetic_noise_std"]
+    return noisy_blocks(input_rows, record["micrograph"], seed, std), target_rows
+
+
+def _lowpass(input_rows, target_rows, record, patches):
+    sigma_px = patches["lowpass_sigma_px"]
+    return input_rows, lowpass_blocks(target_rows, record["height_px"], sigma_px)
+
+
+TARGETS = {"halves": _halves, "synthetic_noise": _synthetic_noise, "lowpass": _lowpass}
