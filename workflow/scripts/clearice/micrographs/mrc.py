@@ -1,15 +1,15 @@
 """MRC micrographs: rows of any single-section file on demand, and a streaming writer.
 
 Reading never holds more than the rows that were asked for. Every repair of a header is in
-`MicrographReader.warnings`. Writing gives float32 (mode 2) or float16 (mode 12), little-endian,
-with true statistics.
+`MicrographReader.warnings`. Reading is our own, since mrcfile repairs no header, does not read
+mode 101 and holds a compressed file whole. Writing is mrcfile's: float32 (mode 2) or float16 (mode
+12), little-endian, with true statistics.
 """
 
 import bz2
 import gzip
 import math
 import os
-import struct
 import zlib
 
 import numpy as np
@@ -192,28 +192,30 @@ def write_micrograph(
     at zero. `label` is ASCII of at most 80 characters. Raises InputError where float16 cannot
     hold a value, ValueError where the rows are not `height_px` x `width_px`.
     """
-    stored = {"float32": np.dtype("<f4"), "float16": np.dtype("<f2")}[dtype]
+    import mrcfile  # not at the top: readers, which are most, would pay its 26 MiB
+
+    mode, stored = {"float32": (2, np.dtype("<f4")), "float16": (12, np.dtype("<f2"))}[dtype]
     statistics, rows_written = RowStatistics(), 0
-    with atomic_path(path) as temporary, open(temporary, "wb", buffering=0) as file:
-        file.write(bytes(HEADER_BYTES))
-        for block in blocks:
-            rows = np.atleast_2d(block)
-            with np.errstate(over="ignore"):  # checked below
-                pixels = np.ascontiguousarray(rows, stored)
-            if pixels.shape[1] != width_px:
-                raise ValueError(f"rows of {pixels.shape[1]} px, not {width_px}")
-            _check_range(pixels, rows, path, dtype)
-            statistics.add(pixels)
-            _write_all(file, pixels)
-            rows_written += len(pixels)
+    with atomic_path(path) as temporary:
+        # mrcfile makes the header and the room; rows are written beside its map of the file,
+        # whose pages would count as this process's memory.
+        mrcfile.new_mmap(temporary, (height_px, width_px), mode, overwrite=True).close()
+        with open(temporary, "rb+", buffering=0) as file:
+            file.seek(HEADER_BYTES)
+            for block in blocks:
+                rows = np.atleast_2d(block)
+                with np.errstate(over="ignore"):  # checked below
+                    pixels = np.ascontiguousarray(rows, stored)
+                if pixels.shape[1] != width_px:
+                    raise ValueError(f"rows of {pixels.shape[1]} px, not {width_px}")
+                _check_range(pixels, rows, path, dtype)
+                statistics.add(pixels)
+                _write_all(file, pixels)
+                rows_written += len(pixels)
         if rows_written != height_px:
             raise ValueError(f"{rows_written} rows, not {height_px}")
-        file.seek(0)
-        mode = {"float32": 2, "float16": 12}[dtype]
-        shape = (width_px, height_px, mode)
-        _write_all(
-            file, _new_header(shape, statistics.result(), pixel_size_angstrom, origin, label)
-        )
+        with mrcfile.mmap(temporary, "r+") as written:
+            _describe(written, statistics.result(), pixel_size_angstrom, origin, label)
 
 
 def _check_range(pixels, rows, path, dtype):
@@ -233,21 +235,14 @@ def _write_all(file, buffer):
         view = view[file.write(view) :]
 
 
-def _new_header(shape, statistics, pixel_size_angstrom, origin, label):
-    """Return the 1,024 bytes of an MRC2014 header of a single image."""
-    width_px, height_px, mode = shape
+def _describe(written, statistics, pixel_size_angstrom, origin, label):
+    """Fill in the header of an MrcFile; its one label has no date, so that runs repeat."""
     size = pixel_size_angstrom or 0.0
     if not math.isfinite(size):
         raise ValueError(f"pixel size {size}")
-    return struct.pack(
-        "<10i6f3i3f2i8s4si84s3f4s4sfi80s720x",
-        *(width_px, height_px, 1, mode, 0, 0, 0, width_px, height_px, 1),
-        *(size * width_px, size * height_px, size, 90.0, 90.0, 90.0),
-        *(1, 2, 3),
-        *(statistics.minimum, statistics.maximum, statistics.mean),
-        *(0, 0),  # ISPG 0: an image; no extended header
-        *(b"", b"", 20141, b""),
-        *origin,
-        *(b"MAP ", b"\x44\x44\0\0", statistics.std, 1),
-        label.encode("ascii", "replace")[:80].ljust(80),
-    )
+    header = written.header
+    written.voxel_size = size
+    header.origin.x, header.origin.y, header.origin.z = origin
+    header.dmin, header.dmax = statistics.minimum, statistics.maximum
+    header.dmean, header.rms = statistics.mean, statistics.std
+    header.label[0] = label.encode("ascii", "replace")[:80].ljust(80)
