@@ -12,6 +12,7 @@ min_version("9.20")
 include: "workflow/rules/common.smk"
 include: "workflow/rules/inputs.smk"
 include: "workflow/rules/micrographs.smk"
+include: "workflow/rules/plan.smk"
 include: "workflow/rules/shards.smk"
 include: "workflow/rules/dataset.smk"
 include: "workflow/rules/model.smk"

@@ -71,7 +71,7 @@ def settle(patience_s=300):
 
 
 def busy_fraction(seconds):
-    """Return the fraction of all cores' time that was used in the next so many seconds."""
+    """Return the fraction of all cores' time that was used in the next `seconds`."""
 
     def idle_and_all():
         ticks = [int(field) for field in Path("/proc/stat").read_text().split()[1:9]]

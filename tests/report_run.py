@@ -8,7 +8,7 @@ import numpy as np
 
 from clearice.config import complete_config
 from clearice.dataset.manifest import build_manifest, split_part
-from clearice.dataset.splits import micrograph_table
+from clearice.dataset.micrograph_table import micrograph_table
 from clearice.denoised.metrics import compare_micrographs
 from clearice.files import read_json, write_json
 from clearice.micrographs.mrc import open_micrograph, write_micrograph

@@ -94,7 +94,7 @@ BAD_PAIRS = {
     "another shape": (noise_image(70, 91, 2), {}, "the halves differ in shape"),
     "another pixel size": (noise_image(70, 90, 2), {"cell_x": 100.0}, "differ in pixel size"),
     "the same pixels": (GOOD, {}, "the halves are the same pixels"),
-    "the same image brighter": (GOOD * 2 + 1, {}, "the halves are one image"),
+    "the same image brighter": (GOOD * 2 + 1, {}, "both halves are the same image"),
 }
 
 

@@ -241,7 +241,7 @@ def test_an_edited_shard_that_is_used_in_place_is_named_too(tmp_path):
     segments.unlink()
     binary.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     os.utime(binary, ns=(records[0].stat().st_mtime_ns + 10**9,) * 2)
-    with pytest.raises(InputError, match=r"m00\.input\.bin: changed behind the workflow's back"):
+    with pytest.raises(InputError, match=r"m00\.input\.bin: was modified outside the workflow"):
         concatenate_shards(records, [], [], segments, "train")
     assert not segments.exists()
 

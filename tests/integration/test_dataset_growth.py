@@ -65,7 +65,7 @@ def test_growth_and_an_edited_shard(run):
     for _ in range(2):  # the second time, Snakemake has seen these inputs fail
         process = run_snakemake(run, *RUN, check=False)
         assert process.returncode == 1
-        line = "concatenate_shards: results/shards/b.input.bin: changed behind the workflow's back"
+        line = "concatenate_shards: results/shards/b.input.bin: was modified outside the workflow"
         assert line in process.stdout
     shard.with_name("b.json").unlink()  # as the error says
     run_snakemake(run, *RUN)

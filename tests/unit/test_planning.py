@@ -48,7 +48,7 @@ def run(tmp_path, monkeypatch):
 
 
 def set_free(monkeypatch, *free):
-    """Let the disk have so many bytes free, one number a question or always the last."""
+    """Let the disk have these bytes free, one number per question or always the last."""
     left = list(free)
     disk = namedtuple("Disk", "f_bavail f_frsize")
     monkeypatch.setattr(os, "statvfs", lambda _: disk(left.pop(0) if len(left) > 1 else left[0], 1))

@@ -40,8 +40,8 @@ rule concatenate_shards:
     output:
         **(
             {
-                f"{half}_bin": f"results/dataset/{{split}}_{half}.bin"
-                for half in ("input", "target")
+                f"{side}_bin": f"results/dataset/{{split}}_{side}.bin"
+                for side in ("input", "target")
             }
             if config["dataset"]["concatenate"]
             else {}
@@ -82,20 +82,3 @@ rule write_manifest:
         code=code_of("write_manifest"),
     script:
         "../scripts/write_manifest.py"
-
-
-rule plan:
-    """Print what a run will write, against the free disk, from headers alone."""
-
-    # No benchmark: Snakemake counts it as an output, and would have nothing to do the next time.
-    log:
-        "results/plan.log",
-    localrule: True
-    conda:
-        "../../envs/data.yaml"
-    resources:
-        mem_mb=256,
-    params:
-        config=config,
-    script:
-        "../scripts/plan.py"

@@ -56,6 +56,7 @@ def shard_records(wildcards):
 
 def accepted_micrographs(split=None):
     """Return the names of micrographs that were not rejected, known once they are listed."""
+    # Not tsv.read_table: every job parses this file, and would wait for pandas.
     with open(checkpoints.list_micrographs.get().output.table, newline="") as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
     return [r["micrograph"] for r in rows if r["status"] == "ok" and split in (None, r["split"])]
@@ -75,7 +76,9 @@ def dataset_binaries(wildcards):
     """Return the files that hold the patches."""
     if config["dataset"]["concatenate"]:
         return [
-            f"results/dataset/{s}_{h}.bin" for s in ("train", "test") for h in ("input", "target")
+            f"results/dataset/{split}_{side}.bin"
+            for split in ("train", "test")
+            for side in ("input", "target")
         ]
     names = accepted_micrographs()
     return shards("input.bin", names) + shards("target.bin", names)

@@ -15,9 +15,9 @@ rule export_reference:
         manifest="results/reference/manifest.json",
         files=[f"results/reference/{name}" for name in bundle_files() if name != "manifest.json"],
     log:
-        "results/reference.log",
+        "results/export_reference.log",
     benchmark:
-        "results/reference.benchmark.tsv"
+        "results/export_reference.benchmark.tsv"
     conda:
         "../../envs/torch.yaml"
     resources:

@@ -36,7 +36,9 @@ def concatenate_shards(
                 (folder / f"{split}_{side}.bin").unlink(missing_ok=True)
             write_json(segments, split_part(checked(shards), folder))
             if store.exists():
-                print(f"{store} is of no use with dataset.concatenate: false: delete it for room")
+                print(
+                    f"{store} is not used with dataset.concatenate: false; delete it to free space"
+                )
             return
         shards = grow(store, split, shards)
         publish(store, split, "input", input_bin)

@@ -1,14 +1,13 @@
 """List the micrographs, rejected ones too, and decide which are held out for testing."""
 
 from clearice.bridge import run_job
-from clearice.dataset.splits import (
+from clearice.dataset.micrograph_table import (
     allowed_fraction,
     check_rejected,
     micrograph_table,
-    read_test_micrographs,
     require_distinct,
-    split_of,
 )
+from clearice.dataset.splits import read_test_micrographs, split_of
 from clearice.files import write_text
 from clearice.shards.record import read_shard_record
 

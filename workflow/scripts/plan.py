@@ -10,7 +10,9 @@ from pathlib import Path
 
 from clearice.bridge import run_command, run_job
 from clearice.config import complete_config, read_config, trained_architectures
-from clearice.dataset.splits import allowed_fraction, read_test_micrographs, split_of
+from clearice.dataset.micrograph_table import allowed_fraction
+from clearice.dataset.splits import read_test_micrographs, split_of
+from clearice.disk import free_bytes
 from clearice.errors import InputError
 from clearice.micrographs.sources import find_micrographs
 from clearice.planning import (
@@ -18,7 +20,7 @@ from clearice.planning import (
     bytes_missing,
     bytes_to_write,
     disk_shortages,
-    free_bytes,
+    existing,
     gib,
     plan_micrographs,
 )
@@ -107,7 +109,7 @@ def print_bytes(total, missing):
     print(row("bytes", "in all", "to write", "disk free", "").rstrip())
     for kind, counts in total.items():
         if sum(counts):
-            free = gib(free_bytes(FOLDERS[kind]))
+            free = gib(free_bytes(existing(FOLDERS[kind])))
             print(row(f"  {kind}", gib(sum(counts)), gib(missing[kind]), free, FOLDERS[kind]))
     together = sum(map(sum, total.values())), sum(missing.values())
     print(row("  together", *map(gib, together), "", "").rstrip())

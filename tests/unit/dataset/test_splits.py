@@ -6,13 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clearice.dataset.splits import (
-    check_rejected,
-    hash_fraction,
-    read_test_micrographs,
-    require_distinct,
-    split_of,
-)
+from clearice.dataset.micrograph_table import check_rejected, require_distinct
+from clearice.dataset.splits import hash_fraction, read_test_micrographs, split_of
 from clearice.errors import InputError
 from clearice.files import read_json
 from list_micrographs import list_micrographs

@@ -103,11 +103,14 @@ def test_the_command_exits_with_1_and_names_the_rung(repository, honest, output)
         (lambda b: change(b, lambda e: e.update(dtype="float16")), "has another file, dtype"),
         (lambda b: change(b, lambda e: e.update(file="../x")), "has another file, dtype"),
         (lambda b: change(b, lambda e: e.update(shape=[7])), "is not of its shape"),
-        (lambda b: change(b, lambda e: e.update(shape="7")), "has a shape that is none"),
+        (lambda b: change(b, lambda e: e.update(shape="7")), "has an invalid shape"),
         (lambda b: change(b, lambda e: limits(e).update(l2=float("inf"))), "not positive"),
         (lambda b: change(b, lambda e: limits(e).update(l2="1")), "is malformed"),
         (lambda b: rewrite(b, tolerance_reasons={}), "found the content of"),
-        (lambda b: (b / "noise_output.bin").write_bytes(b"0" * 100), "is not what was exported"),
+        (
+            lambda b: (b / "noise_output.bin").write_bytes(b"0" * 100),
+            "differs from what was exported",
+        ),
         (lambda b: (b / "float64" / "test_output.bin").unlink(), "cannot be read"),
     ],
 )
@@ -134,7 +137,7 @@ def test_tolerances_that_were_widened_are_not_a_bundle(repository, honest, tmp_p
     (broken / "manifest.json").write_text(json.dumps(manifest))
     process = command_line(repository, broken, honest / "output")
     assert process.returncode == 2
-    assert "manifest.json: is not what was exported" in process.stderr
+    assert "manifest.json: differs from what was exported" in process.stderr
 
 
 def test_another_spelling_of_the_same_manifest_is_the_same_bundle(honest, output, tmp_path):

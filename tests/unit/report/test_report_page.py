@@ -180,7 +180,7 @@ def test_steps_are_summed_from_benchmark_files(tmp_path):
     write_benchmark(tmp_path / "shards/a.benchmark.tsv", 2.0, 100.0, 1000)
     write_benchmark(tmp_path / "shards/b.benchmark.tsv", 3.0, "-", 1001)
     write_benchmark(tmp_path / "shards/removed.benchmark.tsv", 50.0, 900.0, 1000)
-    write_benchmark(tmp_path / "reference.benchmark.tsv", 1.0, 300.0, 2000)
+    write_benchmark(tmp_path / "export_reference.benchmark.tsv", 1.0, 300.0, 2000)
     write_benchmark(tmp_path / "parity/numpy/run.benchmark.tsv", 4.0, "NA", 2003)
     write_benchmark(tmp_path / "parity/removed/run.benchmark.tsv", 40.0, 900.0, 2003)
     write_benchmark(tmp_path / "report/report.benchmark.tsv", 4.0, 10, 2003)

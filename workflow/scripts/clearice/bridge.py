@@ -10,6 +10,7 @@ import signal
 import sys
 import traceback
 
+from clearice.disk import is_full
 from clearice.errors import InputError
 
 _PATH_ERRORS = {
@@ -43,10 +44,10 @@ def _plain(value):
 def run_job(function, snakemake):
     """Call `function` with the job's keywords; its output and errors go to the job's log.
 
-    What the user can mend (an InputError, a full disk, a path that cannot be used) ends the job
+    What the user can fix (an InputError, a full disk, a path that cannot be used) ends the job
     with one line in the log and on standard error and exit status 1; any other exception keeps
-    its traceback, because it is our mistake. SIGTERM
-    (Slurm, Ctrl-C in Snakemake) unwinds the function as KeyboardInterrupt does.
+    its traceback, because it is our mistake. SIGTERM (Slurm, Ctrl-C in Snakemake) unwinds the
+    function as KeyboardInterrupt does.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with contextlib.ExitStack() as stack:
@@ -70,7 +71,7 @@ def run_job(function, snakemake):
 
 
 def run_command(main):
-    """Call the command line `main`; what the user can mend becomes one line and exit status 1."""
+    """Call the command line `main`; what the user can fix becomes one line and exit status 1."""
     try:
         status = main()
     except KeyboardInterrupt:
@@ -84,12 +85,12 @@ def run_command(main):
 
 
 def users_line(error):
-    """Return the line for an error that the user can mend, None for a mistake of ours."""
+    """Return the line for an error that the user can fix, None for a mistake of ours."""
     if isinstance(error, InputError):
         return str(error)
     if not isinstance(error, OSError):
         return None
     where = f"{error.filename}: " if error.filename else ""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if is_full(error):
         return f"{where}{error.strerror}; make room and run again"
     return f"{where}{error.strerror}" if where and error.errno in _PATH_ERRORS else None

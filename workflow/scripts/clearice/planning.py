@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from clearice.dataset.manifest import ITEM_BYTES, SIDES, patch_bytes
+from clearice.disk import free_bytes
 from clearice.errors import InputError
 from clearice.micrographs.halves import check_headers
 from clearice.micrographs.mrc import open_micrograph
@@ -86,11 +87,11 @@ def bytes_to_write(config, planned):
     shards = [2 * (m.n_patches or 0) * patch_bytes(dtype, _size(config)) for m in planned]
     pixels = [(m.height_px or 0) * (m.width_px or 0) if m.n_patches else 0 for m in planned]
     files = {"simulation": 3, "empiar": 1, "files": 0}[config["micrographs"]["source"]]
-    denoised = ITEM_BYTES[config["denoised"]["dtype"]] * config["denoised"]["enabled"]
+    denoised = ITEM_BYTES[config["denoised"]["dtype"]] if config["denoised"]["enabled"] else 0
     return {
         "micrographs": [4 * files * count for count in pixels],
         "shards": shards,
-        "dataset": [section["concatenate"] * count for count in shards],
+        "dataset": shards if section["concatenate"] else [0] * len(shards),
         "denoised": [denoised * count for count in pixels],
     }
 
@@ -135,32 +136,27 @@ def disk_shortages(missing):
     disks = {}
     for kind, count in missing.items():
         if count:
-            disks.setdefault(os.stat(_existing(FOLDERS[kind])).st_dev, []).append(kind)
+            disks.setdefault(os.stat(existing(FOLDERS[kind])).st_dev, []).append(kind)
     shortages = []
     for kinds in disks.values():
-        needed, free = sum(missing[kind] for kind in kinds), free_bytes(FOLDERS[kinds[0]])
+        needed, free = sum(missing[kind] for kind in kinds), free_bytes(existing(FOLDERS[kinds[0]]))
         if needed > free:
             parts = ", ".join(f"{kind} {gib(missing[kind])}" for kind in kinds)
             shortages.append(
                 InputError(
                     f"the disk can't hold what is to be written ({parts})",
-                    file=_existing(FOLDERS[kinds[0]]).resolve(),
+                    file=existing(FOLDERS[kinds[0]]).resolve(),
                     expected=f"{gib(needed)} free",
                     found=gib(free),
                     advice="make room, set dataset.concatenate: false or a larger "
-                    "patches.stride_px, or go on all the same with --no-hooks",
+                    "patches.stride_px, or run anyway with --no-hooks",
                 )
             )
     return shortages
 
 
-def free_bytes(folder):
-    """Return what an ordinary user may still write where `folder` is or will be."""
-    disk = os.statvfs(_existing(folder))
-    return disk.f_bavail * disk.f_frsize
-
-
-def _existing(folder):
+def existing(folder):
+    """Return `folder`, or the nearest folder above it that exists."""
     folder = Path(folder)
     return next(path for path in (folder, *folder.parents) if path.exists())
 

@@ -61,7 +61,7 @@ def append_binary(record_path, record, side, target, offset):
 
 def _changed(binary, record_path, found, expected="what its record says"):
     return InputError(
-        "changed behind the workflow's back",
+        "was modified outside the workflow",
         file=binary,
         expected=expected,
         found=found,

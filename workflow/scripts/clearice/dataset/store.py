@@ -16,6 +16,7 @@ from pathlib import Path
 
 from clearice.dataset.copying import append_binary, check_shard, hash_next
 from clearice.dataset.manifest import SIDES
+from clearice.disk import free_bytes, is_full
 from clearice.errors import InputError
 from clearice.files import read_json, remove_leftovers, sync_folder, write_json
 
@@ -57,7 +58,7 @@ def full_disk_is_one_line(folder):
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if not is_full(error):
             raise
         raise _disk_full(folder, None, error.strerror) from None
 
@@ -139,7 +140,7 @@ def _committed_segments(store, split):
             return []
         # A crash and a copied folder end here too, so the bytes decide.
         if found.st_mtime_ns != journal["mtime_ns"][side] and not _holds(path, side, segments):
-            print(f"{path}: changed behind the workflow's back: all shards are copied again")
+            print(f"{path}: was modified outside the workflow: all shards are copied again")
             return []
     return journal["segments"]
 
@@ -155,8 +156,7 @@ def _holds(path, side, segments):
 def _check_free_space(store, split, segments, new):
     """Raise InputError before anything is written or removed if the new shards can't fit."""
     needed = sum(record["files"][side]["bytes"] for _, record in new for side in SIDES)
-    disk = os.statvfs(store)
-    free = disk.f_bavail * disk.f_frsize
+    free = free_bytes(store)
     for side in SIDES:  # what is about to be cut off or removed makes room
         path, kept = _binary(store, split, side), sum(s[side]["bytes"] for s in segments)
         if path.is_file() and (segments or path.stat().st_nlink == 1):

@@ -50,7 +50,7 @@ def compare_halves(survey, paths):
         warnings.append("the halves hold nothing above half the Nyquist frequency to compare")
     elif not correlation < REJECT_CORRELATION:
         raise _same_image(
-            "the halves are one image", paths, f"correlation {correlation:.4f} of their noise"
+            "both halves are the same image", paths, f"correlation {correlation:.4f} of their noise"
         )
     elif not abs(correlation) <= WARN_CORRELATION:
         warnings.append(

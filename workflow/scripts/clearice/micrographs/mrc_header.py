@@ -145,7 +145,7 @@ def _sane_fields(raw, path, size_bytes):
     nx, ny, nz, mode = struct.unpack_from("<4i", raw)
     (extended_bytes,) = struct.unpack_from("<i", raw, 92)
     raise InputError(
-        "not an MRC file: its header is garbage in both byte orders",
+        "not an MRC file: its header makes no sense in either byte order",
         file=path,
         expected=f"a known mode, sides of 1 to {MAX_SIDE_PX} px, at most "
         f"{MAX_EXTENDED_BYTES >> 20} MiB of extended header",

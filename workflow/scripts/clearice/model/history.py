@@ -1,6 +1,7 @@
 """What a training leaves behind beside its model: history.tsv."""
 
 from clearice.files import write_text
+from clearice.tsv import table_text
 
 COLUMNS = (
     "epoch",
@@ -23,16 +24,7 @@ COLUMNS = (
 
 def write_history(path, rows):
     """Write `rows` (dicts with the keys COLUMNS) as tab-separated text; None is an empty field."""
-    lines = ["\t".join(COLUMNS)]
-    for row in rows:
-        lines.append("\t".join(_field(row[column]) for column in COLUMNS))
-    write_text(path, "\n".join(lines) + "\n")
-
-
-def _field(value):
-    if value is None:
-        return ""
-    return f"{value:.9g}" if isinstance(value, float) else str(value)
+    write_text(path, table_text(COLUMNS, rows))
 
 
 class EpochTotals:

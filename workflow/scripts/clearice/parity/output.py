@@ -58,7 +58,7 @@ class Results:
         except OSError as error:
             return {}, f"{name} cannot be read: {error.strerror}"
         except ValueError as error:
-            return {}, f"{name} is no text: {one_line(str(error))}"
+            return {}, f"{name} is not a text file: {one_line(str(error))}"
         values = {}
         for number, line in enumerate(lines[1:], start=2):
             words = line.split()

@@ -4,6 +4,7 @@ from xml.etree import ElementTree
 
 from clearice.files import write_json, write_text
 from clearice.parity.result_json import printable
+from clearice.reference.tolerances import ORIGINAL_TOLERANCES
 
 _HEAD = (
     f"{'tensor':<30} {'max error':>9} {'at':<15} {'value':>13} {'reference':>13} "
@@ -32,7 +33,9 @@ def _extremes(verdict):
         return []
     text = ", ".join(f"{rung} {error:.1e}" for rung, error in errors.items())
     kept = "within" if verdict["original_tolerances"] else "not within"
-    limits = "output 1e-5, losses 1e-6, gradients 1e-5"
+    names = {"output": "output", "loss": "losses", "gradients": "gradients"}
+    limits = [f"{names[rung]} {ORIGINAL_TOLERANCES[rung]:.0e}" for rung in names]
+    limits = ", ".join(limits).replace("e-0", "e-")
     return [f"largest errors: {text}; {kept} the original's ({limits})"]
 
 
@@ -45,7 +48,7 @@ def _line(row):
     numbers = (
         f"{row['max_error']:9.2e} {at:<15} {row['value']:13.6e} {row['reference']:13.6e} "
         f"{_short(row['relative_l2'])} {_short(row['oracle_l2'])} "
-        f"{_short(row['reference_oracle_l2'])} {_percent(row['percent']):>8}"
+        f"{_short(row['reference_oracle_l2'])} {percent_text(row['percent']):>8}"
     )
     return f"{row['name']:<30} {numbers}" + ("" if row["passed"] else "  FAILED")
 
@@ -54,8 +57,14 @@ def _short(value):
     return f"{'-':>8}" if value is None else f"{value:8.1e}"
 
 
-def _percent(value):
+def percent_text(value):
+    """Format a share of a tolerance as text: 3.2 %, 7e+05 %."""
     return f"{value:.1f} %" if value < 1e4 else f"{value:.0e} %"
+
+
+def passed_text(worst_percent):
+    """Say how near to its tolerance a passed implementation came."""
+    return f"at most {percent_text(worst_percent)} of a tolerance used"
 
 
 def _last_line(verdict):
@@ -63,7 +72,7 @@ def _last_line(verdict):
     if verdict["verdict"] == "not run":
         return f"{name}: NOT RUN"
     if verdict["verdict"] == "passed":
-        return f"{name}: PASSED, at most {verdict['worst_percent']:.1f} % of a tolerance used"
+        return f"{name}: PASSED, {passed_text(verdict['worst_percent'])}"
     failed = f"{verdict['rows_failed']} of {len(verdict['rows'])} checks"
     return f"{name}: FAILED, lowest rung {verdict['lowest_failing_rung']}, {failed}"
 

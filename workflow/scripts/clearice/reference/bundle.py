@@ -37,7 +37,7 @@ class Bundle:
         found = bundle_identity(self.manifest)
         if found != self.manifest["bundle_id"]:
             raise BundleError(
-                "is not what was exported",
+                "differs from what was exported",
                 file=path,
                 expected=f"bundle_id {self.manifest['bundle_id']}",
                 found=f"the content of {found}",
@@ -56,7 +56,7 @@ class Bundle:
             ) from None
         if hashlib.sha256(data).hexdigest() != entry["sha256"]:
             raise BundleError(
-                "is not what was exported",
+                "differs from what was exported",
                 file=path,
                 expected=f"SHA-256 {entry['sha256'][:16]}...",
                 found=f"{len(data)} bytes of another hash",
@@ -125,7 +125,7 @@ def _fault(manifest):
         if entry["file"] != f"{name}.bin" or entry["dtype"] != dtype or len(entry["sha256"]) != 64:
             return f"tensor {name} has another file, dtype or hash than its name says"
         if not all(isinstance(n, int) and n > 0 for n in entry["shape"]) or not entry["shape"]:
-            return f"tensor {name} has a shape that is none"
+            return f"tensor {name} has an invalid shape"
     losses = [manifest["cases"][case]["loss"] for case in CASES]
     curve = manifest["training"]["losses"]
     numbers = [loss[kind] for loss in losses for kind in ("float32", "float64")]

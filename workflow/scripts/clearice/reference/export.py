@@ -30,6 +30,7 @@ from clearice.reference.passes import (
     train,
 )
 from clearice.reference.rounding import rounded_convolution
+from clearice.tsv import table_text
 
 
 def write_bundle(folder, weights, cases, training, provenance):
@@ -185,24 +186,25 @@ def _first_scales(weights, x, target, batches):
 def _write_losses(folder, losses, curve):
     """Write the losses as text of 17 digits, which give a double back exactly."""
     for place, kind in ((folder, "float32"), (folder / ORACLE, "float64")):
-        rows = [f"{name}\t{loss[kind]:.16e}" for name, loss in losses.items()]
-        write_text(place / LOSS, "\n".join(["case\tloss", *rows, ""]))
-        rows = [f"{step}\t{loss:.16e}" for step, loss in enumerate(curve[kind], start=1)]
-        write_text(place / TRAINING_LOSS, "\n".join(["step\tloss", *rows, ""]))
+        rows = [{"case": name, "loss": f"{loss[kind]:.16e}"} for name, loss in losses.items()]
+        write_text(place / LOSS, table_text(("case", "loss"), rows))
+        rows = [{"step": s, "loss": f"{loss:.16e}"} for s, loss in enumerate(curve[kind], start=1)]
+        write_text(place / TRAINING_LOSS, table_text(("step", "loss"), rows))
 
 
 def _write_batches(folder, batches):
-    rows = [f"{step}\t{first}\t{crops}" for step, (first, crops) in enumerate(batches, start=1)]
-    write_text(folder / BATCHES, "\n".join(["step\tfirst_crop\tcrops", *rows, ""]))
+    columns = ("step", "first_crop", "crops")
+    rows = [dict(zip(columns, (s, *batch), strict=True)) for s, batch in enumerate(batches, 1)]
+    write_text(folder / BATCHES, table_text(columns, rows))
 
 
 def _write_tensors(folder, tensors):
     """Write the shapes in C order as a table for programs that read no JSON; short ones get 1s."""
-    rows = []
+    columns, rows = ("tensor", "dtype", "n", "c", "h", "w"), []
     for name, entry in tensors.items():
         shape = entry["shape"] + [1] * (4 - len(entry["shape"]))
-        rows.append("\t".join(map(str, (name, entry["dtype"], *shape))))
-    write_text(folder / TENSORS, "\n".join(["tensor\tdtype\tn\tc\th\tw", *rows, ""]))
+        rows.append(dict(zip(columns, (name, entry["dtype"], *shape), strict=True)))
+    write_text(folder / TENSORS, table_text(columns, rows))
 
 
 def _write_twin(path, weights):

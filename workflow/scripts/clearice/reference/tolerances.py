@@ -14,6 +14,13 @@ U32 = 2.0**-24  # unit roundoff of float32
 OUTPUT_ABSOLUTE = 1e-5
 LOSS_ABSOLUTE = 1e-6
 GRADIENT_ABSOLUTE = 1e-5
+# What the first twin of this network had to keep on the original data: absolute errors, by rung.
+ORIGINAL_TOLERANCES = {
+    "output": OUTPUT_ABSOLUTE,
+    "loss": LOSS_ABSOLUTE,
+    "gradients": GRADIENT_ABSOLUTE,
+    "loss curve": LOSS_ABSOLUTE,
+}
 OUTPUT_RELATIVE = 1e-5
 VALUE_RELATIVE = 16 * U32  # of the largest value of a tensor: rounding a value of 10 may cost 1e-6
 LOSS_RELATIVE = 8 * U32  # storing a loss as float32 costs up to U32 of it

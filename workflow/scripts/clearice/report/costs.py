@@ -5,12 +5,15 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from clearice.tsv import number
+
 FLOW = (
     *("micrographs", "shards", "dataset", "model"),
     *("reference", "parity", "denoised"),
 )
 _PER_MICROGRAPH = ("micrographs", "shards", "denoised")
 _PER_NAME = ("model", "parity")  # a folder each
+_BESIDE = {"export_reference": "reference"}  # the bundle's folder holds nothing but the bundle
 _SUFFIX = ".benchmark.tsv"
 
 
@@ -36,15 +39,17 @@ def read_jobs(results, names=None):
     for path in sorted(results.rglob(f"*{_SUFFIX}")):
         relative = path.relative_to(results)
         step = relative.parts[0].removesuffix(_SUFFIX)
+        step = _BESIDE.get(step, step)
         name = path.name.removesuffix(_SUFFIX)
         of = name if step in _PER_MICROGRAPH else None
         if step in _PER_NAME and len(relative.parts) > 2:
             of = relative.parts[1]
         if step not in FLOW or (names is not None and of is not None and of not in names):
             continue
+        # Not tsv.read_table: pandas takes a millisecond per file, and there is one per job.
         with open(path, newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file, delimiter="\t"):
-                seconds, peak = _number(row.get("s")), _number(row.get("max_rss"))
+                seconds, peak = number(row.get("s")), number(row.get("max_rss"))
                 if seconds is not None:
                     jobs.append(Job(step, name, seconds, peak, path.stat().st_mtime))
     return jobs
@@ -83,12 +88,3 @@ def busy_seconds(jobs):
             total += end - max(start, until)
             until = end
     return total
-
-
-def _number(text):
-    """Return a float, or None for what Snakemake writes where it measured nothing (-, NA)."""
-    try:
-        value = float(text)
-    except (TypeError, ValueError):
-        return None
-    return value if math.isfinite(value) else None

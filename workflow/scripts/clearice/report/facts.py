@@ -3,12 +3,12 @@
 Micrographs may be thousands: their metrics are read one by one, and only sums are kept.
 """
 
-import csv
 import math
 
 import numpy as np
 
 from clearice.files import read_json
+from clearice.tsv import number, read_table
 
 _NUMBERS = ("patches", "height_px", "width_px", "pixel_size_angstrom")
 
@@ -37,23 +37,6 @@ def read_history(path):
             if None not in (least, row[floor]) and least < row[floor]:
                 row[floor] = None
     return rows
-
-
-def read_table(path):
-    """Return a tab-separated table with a header as a list of dicts of text."""
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file, delimiter="\t"))
-
-
-def number(text):
-    """Return text as int or float; None where it is empty or not a finite number."""
-    try:
-        value = float(text)
-    except (TypeError, ValueError):
-        return None
-    if not math.isfinite(value):
-        return None
-    return int(value) if value.is_integer() and "." not in str(text) else value
 
 
 class DenoisedRecords:

@@ -3,6 +3,9 @@
 import textwrap
 from statistics import fmean
 
+from clearice.parity.verdict import passed_text
+from clearice.report.words import duration, memory, optional
+
 LINE_WIDTH = 80
 
 
@@ -132,33 +135,7 @@ def parity_text(entry):
     """Say one verdict."""
     name = entry["precision"]
     if entry["verdict"] == "passed":
-        return f"PASSED ({name}), at most {entry['worst_percent']:.1f} % of a tolerance used"
+        return f"PASSED ({name}), {passed_text(entry['worst_percent'])}"
     if entry["verdict"] == "failed":
         return f"FAILED ({name}), lowest rung {entry['lowest_failing_rung']}"
     return f"{entry['verdict'].upper()} ({name})"
-
-
-def duration(seconds):
-    """Say a time: 0.4 s, 12 s, 3 min 20 s, 2 h 5 min."""
-    if seconds is None:
-        return "unknown"
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    seconds = round(seconds)
-    if seconds < 60:
-        return f"{seconds} s"
-    if seconds < 3600:
-        return f"{seconds // 60} min {seconds % 60} s"
-    return f"{seconds // 3600} h {seconds % 3600 // 60} min"
-
-
-def memory(mib):
-    """Say an amount of memory: 286 MiB, 1.4 GiB."""
-    if mib is None:
-        return "unknown"
-    return f"{mib:.0f} MiB" if mib < 1024 else f"{mib / 1024:.1f} GiB"
-
-
-def optional(value, form=".4g"):
-    """Format a number; a dash where there is none."""
-    return "-" if value is None else format(value, form)

@@ -1,12 +1,16 @@
-"""The report: facts put into the template, and the tables beside the page."""
+"""The page: facts put into the template, and the rows of its tables."""
 
-import csv
-import io
+from datetime import datetime
 from pathlib import Path
 
 import yaml
 
-from clearice.report.headlines import duration, memory, optional, verdict_line
+from clearice.parity.verdict import passed_text, percent_text
+from clearice.report import figures
+from clearice.report.examples import embedded
+from clearice.report.facts import versions
+from clearice.report.headlines import verdict_line
+from clearice.report.words import duration, memory, optional
 
 PARITY_COLUMNS = (
     *("implementation", "precision", "verdict", "rung", "name", "passed", "percent"),
@@ -18,6 +22,49 @@ MICROGRAPH_COLUMNS = (
     *("warnings",),
 )
 STEP_COLUMNS = ("step", "jobs", "seconds", "longest_s", "longest_job", "peak_rss_mib")
+
+
+_FIGURE_LABELS = {
+    "loss": "Training and test loss against the epoch, with the noise floor.",
+    "frc_target": "Fourier ring correlation of raw and denoised with the raw other half.",
+    "frc_truth": "Fourier ring correlation of raw and denoised with the truth.",
+}
+
+
+def page_facts(results, config, title, drawn, patches, examples):
+    """Return what the template needs: `results`, and pictures that are made for the page.
+
+    `drawn` is what attachments.draw_curves returned; `patches` and `examples` are those of
+    report.examples.
+    """
+    facts = results.headlines
+    state, text = verdict_line(facts["parity"])
+    return {
+        "title": title,
+        "made": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
+        "verdict": {"state": state, "text": text},
+        "facts": facts,
+        "tiles": headline_tiles(facts),
+        "micrographs": micrograph_rows(results.micrographs, results.denoised),
+        "patches": [{**patch, "pictures": embedded(patch)} for patch in patches],
+        "trainings": results.trainings,
+        "histories": results.histories,
+        "figures": {
+            name: figures.for_page(svg, _FIGURE_LABELS[name], name)
+            for name, svg in drawn.items()
+            if name in _FIGURE_LABELS
+        },
+        "frc": results.frc,
+        "examples": [
+            {**e, "rows": [{**row, "pictures": embedded(row)} for row in e["rows"]]}
+            for e in examples
+        ],
+        "verdicts": [{**verdict, "by_rung": rung_rows(verdict)} for verdict in results.verdicts],
+        "steps": results.steps,
+        "versions": versions(),
+        "config": config,
+        "config_text": config_text(config),
+    }
 
 
 def render_page(template_path, facts):
@@ -37,15 +84,10 @@ def render_page(template_path, facts):
         memory=memory,
         optional=lambda value, form=".4g": _dash(value) or f"{value:{form}}".replace("-", "−"),
         count=lambda value: _dash(value) or f"{value:,}",
-        percent=percent,
+        percent=lambda value: _dash(value) or percent_text(value),
     )
     environment.globals["figure"] = jinja2.utils.markupsafe.Markup
     return environment.get_template(template_path.name).render(**facts)
-
-
-def percent(value):
-    """Say a share of a tolerance: 3.2 %, 7e+05 %."""
-    return _dash(value) or (f"{value:.1f} %" if value < 1e4 else f"{value:.0e} %")
 
 
 def _dash(value):
@@ -100,20 +142,6 @@ def rung_rows(verdict):
     return rows
 
 
-def table_text(columns, rows):
-    """Return rows (dicts) as tab-separated text with a header; None is an empty field."""
-    text = io.StringIO()
-    writer = csv.writer(text, delimiter="\t", lineterminator="\n")
-    writer.writerow(columns)
-    for row in rows:
-        values = (row.get(column) for column in columns)
-        writer.writerow(
-            "" if v is None else f"{v:.9g}" if isinstance(v, float) else " ".join(str(v).split())
-            for v in values
-        )
-    return text.getvalue()
-
-
 def curve_rows(curves):
     """Yield one row a ring of mean Fourier ring correlations."""
     pairs = [key for key, value in curves.items() if isinstance(value, list)]
@@ -157,7 +185,7 @@ def _parity_in_words(state, parity):
     )
     if state == "passed":
         worst = max(entry["worst_percent"] for entry in passed)
-        return state, f"at most {percent(worst)} of a tolerance used"
+        return state, passed_text(worst)
     if state == "failed":
         return state, ", ".join(
             f"{e['implementation']}: {e['lowest_failing_rung']}" for e in failed

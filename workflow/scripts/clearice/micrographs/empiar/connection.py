@@ -43,7 +43,7 @@ class Fault(Exception):
 def persist(action, url, patience, *, advice, pause=time.sleep):
     """Return action(), called again after each Fault; InputError once patience is at its end.
 
-    `pause` waits for so many seconds; `advice` ends the error.
+    `pause` waits for a number of seconds; `advice` ends the error.
     """
     failures = 0
     while True:
@@ -79,7 +79,9 @@ def opened(url, patience, byte_range=None):
         raise _fault(error) from None
     with response:
         if response.headers.get("Content-Encoding", "identity") != "identity":
-            raise Fault(f"sent {response.headers['Content-Encoding']}-encoded, which was not asked")
+            raise Fault(
+                f"sent {response.headers['Content-Encoding']}-encoded, although it was not requested"
+            )
         yield response
 
 

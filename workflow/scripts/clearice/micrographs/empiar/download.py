@@ -99,7 +99,7 @@ def _listing(url, patience):
     page = _Links()
     page.feed(body.decode("utf-8", "replace"))
     if not page.complete:
-        raise Fault("the directory page has no end")
+        raise Fault("the directory listing is incomplete")
     names = set()
     for link in page.found:
         target = urllib.parse.urlsplit(urllib.parse.urljoin(base.geturl(), link))
@@ -141,7 +141,7 @@ def _fetch(url, path, connections, patience, range_bytes, keep_damaged):
         os.utime(path)
         return
     if total_bytes is None:
-        print(f"{url}: the server gives no ranges; one connection", flush=True)
+        print(f"{url}: the server does not support range requests; one connection", flush=True)
         persist(lambda: _fetch_stream(url, part, head, patience), url, patience, advice=advice)
     else:
         download = RangedDownload(url, part, head, total_bytes, patience, advice)

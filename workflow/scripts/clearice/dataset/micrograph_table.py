@@ -1,0 +1,66 @@
+"""The table of all micrographs, rejected ones too, and what it may not hold."""
+
+from clearice.errors import InputError
+from clearice.tsv import table_text
+
+COLUMNS = [
+    *("micrograph", "status", "reason", "split", "patches"),
+    *("height_px", "width_px", "pixel_size_angstrom", "input", "target", "warnings"),
+]
+_LISTED = 10  # names in an error's one line; the log has all of them
+
+
+def require_distinct(records):
+    """Raise InputError if accepted micrographs share a file's content: the split would leak."""
+    users = {}
+    for record in records:
+        hashes = {(record[side] or {}).get("xxh3") for side in ("input", "target")}
+        for digest in (hashes - {None}) if record["status"] == "ok" else ():
+            users.setdefault(digest, []).append(record["micrograph"])
+    shared = sorted({" and ".join(names) for names in users.values() if len(names) > 1})
+    if shared:
+        raise InputError(
+            f"{len(shared)} images have several names, so copies could end up in both splits",
+            expected="one micrograph per image",
+            found=", ".join(shared[:_LISTED]) + ", ..." * (len(shared) > _LISTED),
+            advice="remove the duplicates",
+        )
+
+
+def allowed_fraction(on_error, max_rejected_fraction):
+    """Return the fraction of micrographs that may be rejected, by those keys of config.yaml."""
+    return max_rejected_fraction if on_error == "skip" else 0
+
+
+def check_rejected(records, allowed):
+    """Print every rejected micrograph, and raise InputError if they are more than that fraction."""
+    rejected = [record for record in records if record["status"] != "ok"]
+    for record in rejected:
+        print(f"rejected {record['micrograph']}: {record['reason']}")
+    if not len(rejected) <= allowed * len(records):
+        listed = [f"{record['micrograph']} ({record['reason']})" for record in rejected[:_LISTED]]
+        if len(rejected) > _LISTED:
+            listed.append(f"and {len(rejected) - _LISTED} more")
+        raise InputError(
+            f"{len(rejected)} of {len(records)} micrographs are rejected",
+            expected=f"at most {allowed:.0%} (micrographs.on_error, max_rejected_fraction)",
+            found=", ".join(listed),
+            advice="fix or remove them, or change those keys",
+        )
+
+
+def micrograph_table(records, splits):
+    """Return micrographs.tsv as text: one row per micrograph in the order of `records`.
+
+    `splits` is what split_of returned; rejected micrographs have none.
+    """
+    rows = []
+    for record in records:
+        size = record["pixel_size_angstrom"]
+        row = {key: record[key] for key in ("micrograph", "status", "reason")}
+        row |= {"split": splits.get(record["micrograph"]), "patches": record["n_patches"]}
+        row |= {key: record[key] for key in ("height_px", "width_px")}
+        row["pixel_size_angstrom"] = None if size is None else str(size)  # with all its digits
+        row |= {side: (record[side] or {}).get("path") for side in ("input", "target")}
+        rows.append({**row, "warnings": "; ".join(record["warnings"])})
+    return table_text(COLUMNS, rows)

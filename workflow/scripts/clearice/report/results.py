@@ -1,0 +1,86 @@
+"""All results that the report speaks of, read once."""
+
+import dataclasses
+from functools import cached_property
+from pathlib import Path
+
+from clearice.files import read_json
+from clearice.report.costs import Job, busy_seconds, read_jobs, step_table
+from clearice.report.facts import DenoisedRecords, example_names, read_history, read_micrographs
+from clearice.report.headlines import headlines
+
+_STATES = ("failed", "not run", "passed")  # of a verdict, in the order of the page
+
+
+@dataclasses.dataclass
+class Results:
+    """What the steps of one run left, as plain values.
+
+    micrographs: rows of micrographs.tsv. manifest: path of the dataset's. trainings and
+    histories: architecture -> record, and rows of history.tsv. verdicts: those of the parity,
+    failed ones first. denoised: DenoisedRecords, or None. jobs: costs.Job of every job.
+    """
+
+    micrographs: list[dict]
+    manifest: Path
+    trainings: dict[str, dict]
+    histories: dict[str, list[dict]]
+    verdicts: list[dict]
+    denoised: DenoisedRecords | None
+    jobs: list[Job]
+
+    @property
+    def splits(self):
+        """Micrograph -> train, test or nothing."""
+        return {row["micrograph"]: row["split"] for row in self.micrographs}
+
+    @cached_property
+    def steps(self):
+        """Rows of the table of costs."""
+        return step_table(self.jobs)
+
+    @cached_property
+    def frc(self):
+        """Mean Fourier ring correlations, or None."""
+        return self.denoised.curves() if self.denoised else None
+
+    @cached_property
+    def headlines(self):
+        """The headline figures."""
+        return headlines(
+            self.micrographs,
+            read_json(self.manifest),
+            self.histories,
+            self.verdicts,
+            self.denoised,
+            self.steps,
+            busy_seconds(self.jobs) if self.jobs else None,
+        )
+
+    @property
+    def pixel_size_angstrom(self):
+        """The pixel size that all used micrographs share, or None."""
+        sizes = {r["pixel_size_angstrom"] for r in self.micrographs if not r["rejected"]}
+        return sizes.pop() if len(sizes) == 1 else None
+
+    def examples(self, count):
+        """Return the names of up to `count` denoised micrographs to show, held-out ones first."""
+        available = self.denoised.by_name if self.denoised else ()
+        return example_names(self.micrographs, available, count)
+
+
+def read_results(folder, micrographs, manifest, histories, trainings, verdicts, denoised):
+    """Return the Results of the run whose results are in `folder`.
+
+    The others are the files that the steps left; lists of them may be empty. Files of micrographs,
+    architectures and implementations that are gone stay on disk and are left out.
+    """
+    rows = read_micrographs(micrographs)
+    splits = {row["micrograph"]: row["split"] for row in rows}
+    records = DenoisedRecords(denoised, splits) if denoised else None
+    trained = {record["architecture"]: record for record in map(read_json, trainings)}
+    curves = dict(zip(trained, map(read_history, histories), strict=True))
+    judged = sorted(map(read_json, verdicts), key=lambda v: _STATES.index(v["verdict"]))
+    names = {*splits, *trained, *(verdict["implementation"] for verdict in judged)}
+    jobs = read_jobs(folder, names)
+    return Results(rows, manifest, trained, curves, judged, records, jobs)

@@ -1,0 +1,27 @@
+"""Numbers in words, for the page and for the terminal."""
+
+
+def duration(seconds):
+    """Format a duration as text: 0.4 s, 12 s, 3 min 20 s, 2 h 5 min."""
+    if seconds is None:
+        return "unknown"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60} s"
+    return f"{seconds // 3600} h {seconds % 3600 // 60} min"
+
+
+def memory(mib):
+    """Format an amount of memory as text: 286 MiB, 1.4 GiB."""
+    if mib is None:
+        return "unknown"
+    return f"{mib:.0f} MiB" if mib < 1024 else f"{mib / 1024:.1f} GiB"
+
+
+def optional(value, form=".4g"):
+    """Format a number; a dash where there is none."""
+    return "-" if value is None else format(value, form)

@@ -1,0 +1,47 @@
+"""Tables as tab-separated text with a header: how every step writes and reads them.
+
+pandas is imported when a table is written or read, not before: jobs that do neither start faster.
+"""
+
+import math
+
+
+def table_text(columns, rows):
+    """Return rows (dicts) as tab-separated text with a header line.
+
+    A float has 9 digits, text is folded onto one line, None and a missing key are an empty field;
+    other keys are left out.
+    """
+    import pandas
+
+    fields = [[_field(row.get(column)) for column in columns] for row in rows]
+    table = pandas.DataFrame(fields, columns=list(columns), dtype=object)
+    return table.to_csv(sep="\t", index=False, lineterminator="\n")
+
+
+def _field(value):
+    if value is None:
+        return ""
+    return f"{value:.9g}" if isinstance(value, float) else " ".join(str(value).split())
+
+
+def read_table(path):
+    """Return the table at `path` as a list of dicts of text, one per row; none in an empty file."""
+    import pandas
+
+    try:
+        table = pandas.read_csv(path, sep="\t", dtype=str, keep_default_na=False, encoding="utf-8")
+    except pandas.errors.EmptyDataError:
+        return []
+    return table.to_dict("records")
+
+
+def number(text):
+    """Return text (or a number) as int or float; None where it is empty or not finite."""
+    try:
+        value = float(text)
+    except (TypeError, ValueError):
+        return None
+    if not math.isfinite(value):
+        return None
+    return int(value) if value.is_integer() and "." not in str(text) else value
