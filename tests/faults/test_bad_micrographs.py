@@ -63,7 +63,7 @@ BAD = {
     "missing": (lambda path: None, "no such file"),
     "empty": (raw(b""), "empty file"),
     "HTML page": (raw(b"<html><body>503</body></html>"), "an HTML or XML page"),
-    "header garbage": (raw(b"\x7f" * 5000), "garbage in both byte orders"),
+    "header garbage": (raw(b"\x7f" * 5000), "makes no sense in either byte order"),
     "header that promises 64 GiB": (raw(header_bytes(1 << 17, 1 << 17, 2)), "truncated"),
     "truncated": (cut_short, "truncated: expected 26224 bytes"),
     "longer than its header says": (grown, "longer than its header says"),

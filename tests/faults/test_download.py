@@ -103,7 +103,7 @@ def test_the_first_request_is_tried_again_too(archive, content, tmp_path, fault)
 def test_what_does_not_pass_ends_in_one_line(archive, tmp_path, fault, words):
     archive.misbehave = lambda request: None if request["stop"] == 1024 else fault
     line = refused(archive, tmp_path / "a.mrc", connections=1, fault=fault)
-    assert line.startswith(f"{archive.url}{FILE}: gave up after 4 attempts")
+    assert line.startswith(f"{archive.url}{FILE}: gave up after 4 failed attempts")
     assert words in line
     assert "run again" in line
     assert len(archive.ranges()) == 4
@@ -140,7 +140,12 @@ def test_a_file_that_is_damaged_in_the_archive_is_refused_at_its_header(
         "empty": b"",
         "garbage": os.urandom(64) * 4000,
     }[change]
-    words = {"truncated": "truncated", "longer": "longer", "empty": "", "garbage": "not an MRC"}
+    words = {
+        "truncated": "truncated",
+        "longer": "longer",
+        "empty": "",
+        "garbage": "not an MRC",
+    }
     assert words[change] in refused(archive, tmp_path / "a.mrc")
     assert archive.ranges() == []
 

@@ -83,7 +83,7 @@ def test_a_wrong_entry_or_pattern_is_one_line(settings, tmp_path, change, words)
 @pytest.mark.parametrize("fault", ["503", "hang up", "cut short"])
 def test_a_bad_listing_is_asked_for_again_and_never_kept(archive, settings, tmp_path, fault):
     archive.misbehave = lambda request: fault
-    assert "gave up after 4 attempts" in unlisted(settings, tmp_path)
+    assert "gave up after 4 failed attempts" in unlisted(settings, tmp_path)
     assert not (tmp_path / "results").exists()
     archive.misbehave = lambda request: fault if request["number"] == 4 else None
     assert len(list_entry(settings, tmp_path, HURRY)) == 3
@@ -137,6 +137,6 @@ def test_offline_stops_before_any_job_with_one_line(archive, empiar_config, tmp_
     process = run_snakemake(tmp_path, "--cores", "1", check=False)
     assert process.returncode == 1
     (line,) = [line for line in process.stdout.splitlines() if line.startswith("error: ")]
-    assert f"{archive.url}{FOLDER}: gave up after 3 attempts" in line
+    assert f"{archive.url}{FOLDER}: gave up after 3 failed attempts" in line
     assert "Traceback" not in process.stdout
     assert not (tmp_path / "results").exists()

@@ -99,7 +99,7 @@ def main():
     add(
         "--hot-pixel-threshold",
         type=float,
-        help="replace pixels that are this many standard deviations off, at least 3 (default: replace none)",
+        help="replace pixels that many standard deviations off, at least 3 (default: none)",
     )
     add(
         "--dtype",

@@ -14,7 +14,7 @@ def test_pauses_grow_heed_the_server_and_have_an_end():
         raise faults[len(pauses)]
 
     patience = Patience(attempts=5, first_pause_s=1, longest_pause_s=30)
-    with pytest.raises(InputError, match="gave up after 5 attempts"):
+    with pytest.raises(InputError, match="gave up after 5 failed attempts"):
         persist(action, "url", patience, advice="wait", pause=pauses.append)
     assert len(pauses) == 4
     for pause, wanted in zip(pauses, [1, 2, 20, 30], strict=True):

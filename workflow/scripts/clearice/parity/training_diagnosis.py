@@ -86,7 +86,7 @@ def explain_weights(evidence, one_step_right=False):
         return [f"weights: they moved {factor:.3g} times as far as they should: learning rate?"]
     decay = float((update - wanted) @ start / (start @ start))
     if agrees(update, wanted + decay * start, wanted, 0.2):
-        return [f"weights: they shrank by {-decay:.1g} of themselves: weight decay?"]
+        return [f"weights: they shrank by a fraction of {-decay:.1g}: weight decay?"]
     return ["weights: no factor on the update explains them: momentum, another optimizer?"]
 
 

@@ -52,7 +52,7 @@ def persist(action, url, patience, *, advice, pause=time.sleep):
         except Fault as fault:
             failures = 1 if fault.gained_bytes >= _PROGRESS_BYTES else failures + 1
             if failures >= patience.attempts:
-                what = f"gave up after {failures} attempts in a row, the last: {fault}"
+                what = f"gave up after {failures} failed attempts; last error: {fault}"
                 raise InputError(what, file=url, advice=advice) from None
             seconds = min(patience.first_pause_s * 2 ** (failures - 1), patience.longest_pause_s)
             seconds = max(seconds, min(fault.pause_s, patience.longest_pause_s))
@@ -80,7 +80,7 @@ def opened(url, patience, byte_range=None):
     with response:
         if response.headers.get("Content-Encoding", "identity") != "identity":
             raise Fault(
-                f"sent {response.headers['Content-Encoding']}-encoded, although it was not requested"
+                f"sent {response.headers['Content-Encoding']}-encoded, though not requested"
             )
         yield response
 
