@@ -34,9 +34,7 @@ def program(tmp_path):
 
 def fresh(script):
     """Return the fingerprint that a new process would find."""
-    module._tree.cache_clear()
-    module._syntax.cache_clear()
-    module._imports.cache_clear()
+    module._facts.cache_clear()
     return fingerprint(script)
 
 
@@ -59,6 +57,16 @@ def test_comments_docstrings_line_breaks_and_other_modules_do_not_count(program)
     near.write_text('"""Near."""\n# a comment\n\nimport nearest\none = (\n    nearest.one\n)\n')
     deep.write_text('def two():\n    """Two."""\n    from room import late\n\n    return late\n')
     (program.parent / "other.py").write_text("two = 3\n")
+    assert fresh(program) == before
+
+
+def test_what_is_remembered_is_right_and_a_damaged_memory_does_no_harm(program):
+    before = fresh(program)
+    memories = list(program.parent.rglob("*.fingerprint.json"))
+    assert {path.name for path in memories} >= {"program.py.fingerprint.json"}
+    assert fresh(program) == before
+    for memory, text in zip(memories, ["", "[]", "{}", '{"state": null}', "\0", "1"], strict=False):
+        memory.write_text(text)
     assert fresh(program) == before
 
 
