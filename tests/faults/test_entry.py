@@ -4,7 +4,7 @@ import pytest
 
 from clearice.errors import InputError
 from clearice.micrographs.empiar.connection import Patience
-from clearice.micrographs.empiar.download import file_url, list_entry
+from clearice.micrographs.empiar.listing import file_url, list_entry
 from clearice.shards.record import read_shard_record
 from conftest import planned_jobs, run_snakemake, write_config
 from faults.archive_server import FILE, micrograph_bytes, running_archive

@@ -3,7 +3,8 @@
 import functools
 
 from clearice.bridge import run_job
-from clearice.micrographs.empiar.download import fetch_file, file_url
+from clearice.micrographs.empiar.download import fetch_file
+from clearice.micrographs.empiar.listing import file_url
 
 
 def fetch_micrograph(micrograph, file, base_url, connections, on_error="stop"):

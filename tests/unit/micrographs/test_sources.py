@@ -53,10 +53,10 @@ def test_simulated_pairs_have_a_truth():
 
 
 def test_published_micrographs_come_from_the_listing(monkeypatch):
-    download = type(sys)("clearice.micrographs.empiar.download")
-    download.list_entry = lambda empiar, directory: ["b.mrc.gz", "a.mrc"]
-    monkeypatch.setitem(sys.modules, "clearice.micrographs.empiar.download", download)
-    monkeypatch.setattr("clearice.micrographs.empiar.download", download, raising=False)
+    listing = type(sys)("clearice.micrographs.empiar.listing")
+    listing.list_entry = lambda empiar, directory: ["b.mrc.gz", "a.mrc"]
+    monkeypatch.setitem(sys.modules, "clearice.micrographs.empiar.listing", listing)
+    monkeypatch.setattr("clearice.micrographs.empiar.listing", listing, raising=False)
     found = find_micrographs(config(source="empiar"))
     assert [files.input for files in found.values()] == [
         "results/micrographs/a.mrc",

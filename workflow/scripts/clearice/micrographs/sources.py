@@ -61,9 +61,9 @@ def _simulated(count):
 
 def _published(empiar, directory):
     """Return where the files of an EMPIAR entry go once they are downloaded."""
-    from clearice.micrographs.empiar import download  # only this source needs it
+    from clearice.micrographs.empiar import listing  # only this source needs it
 
-    return [f"results/micrographs/{name}" for name in download.list_entry(empiar, directory)]
+    return [f"results/micrographs/{name}" for name in listing.list_entry(empiar, directory)]
 
 
 def _on_disk(section, directory):
