@@ -42,7 +42,7 @@ def real_data():
 
 @pytest.fixture
 def tiny_config():
-    """A configuration whose whole run takes seconds a step; a fresh copy to change."""
+    """A configuration whose whole run takes seconds per step; a fresh copy to change."""
     return copy.deepcopy(TINY_CONFIG)
 
 

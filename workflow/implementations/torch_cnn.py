@@ -103,7 +103,7 @@ def run_case(bundle, network, case, output, prefix):
 
 
 def run_training(bundle, network, output):
-    """Write the weights after the SGD steps; return the losses and the batches a second."""
+    """Write the weights after the SGD steps; return the losses and the batches per second."""
     training, weights = bundle.manifest["training"], bundle.weights()
     rate = training["learning_rate"]
     crops, targets = bundle.tensor("training_input"), bundle.tensor("training_target")

@@ -19,7 +19,7 @@ rule shard_micrograph:
         "results/shards/{micrograph}.benchmark.tsv"
     conda:
         "../../envs/data.yaml"
-    threads: 2  # one a side
+    threads: 2  # one per side
     resources:
         mem_mb=256,
     params:

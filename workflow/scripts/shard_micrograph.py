@@ -18,7 +18,7 @@ from clearice.shards.record import file_states, new_record, source_entry, write_
 from clearice.shards.sides import side_rows, survey_sides
 from clearice.shards.targets import TARGETS
 
-WORKERS = 2  # one a side: NumPy, hashing and writing release the interpreter lock
+WORKERS = 2  # one per side: NumPy, hashing and writing release the interpreter lock
 
 
 def shard_micrograph(

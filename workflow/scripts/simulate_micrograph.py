@@ -8,7 +8,7 @@ from clearice.micrographs.simulation.exposure import simulate
 def simulate_micrograph(input, target, truth, name, settings):
     """Write the halves `input` and `target` and their noise-free expectation `truth` (MRC).
 
-    All three are in electrons a pixel of one half. `name` and `settings` (the `simulation`
+    All three are in electrons per pixel of one half. `name` and `settings` (the `simulation`
     section of config.yaml) fix every byte.
     """
     simulated = simulate(settings, name)

@@ -36,7 +36,7 @@ class PlannedMicrograph:
 def plan_micrographs(config, micrographs):
     """Return a PlannedMicrograph for each of `micrographs` (name -> MicrographFiles).
 
-    Reads 1,024 bytes a file. What is still to be simulated has the size that the configuration
+    Reads 1,024 bytes per file. What is still to be simulated has the size that the configuration
     says, what is still to be downloaded that of the first that is there (None before that).
     """
     with concurrent.futures.ThreadPoolExecutor(_HEADER_THREADS) as pool:

@@ -107,7 +107,7 @@ class PatchReader:
             if patch is None:
                 continue
             if patch.dtype != self.dtype or patch.nbytes != self._patch_bytes:
-                raise ValueError(f"needs {self.dtype} of {self._patch_bytes} bytes a patch")
+                raise ValueError(f"needs {self.dtype} of {self._patch_bytes} bytes per patch")
             buffer = memoryview(patch).cast("B")  # refuses arrays that are not contiguous
             self._fill(segment[f"{side}_file"], segment[f"{side}_offset_bytes"] + offset, buffer)
 

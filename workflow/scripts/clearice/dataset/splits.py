@@ -45,7 +45,7 @@ def hash_fraction(name, seed):
 
 
 def read_test_micrographs(path, known):
-    """Return the names in the file `path`: one a line; empty lines and lines with # are skipped.
+    """Return the names in the file `path`: one per line; empty lines and lines with # are skipped.
 
     Raises InputError when it can't be read or names micrographs that are not in `known`.
     """

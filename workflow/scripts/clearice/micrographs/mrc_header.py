@@ -186,7 +186,7 @@ def _refuse_unusable(fields, path):
             file=path,
             expected="1 section",
             found=f"{sections} sections",
-            advice="motion-correct and average a movie first; give one file a micrograph",
+            advice="motion-correct and average a movie first; give one file per micrograph",
         )
 
 

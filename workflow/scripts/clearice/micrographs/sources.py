@@ -203,7 +203,7 @@ def _require_distinct_names(found):
     if twice:
         raise InputError(
             f"{len(twice)} micrograph names occur twice: {'; '.join(sorted(twice))}",
-            expected="one name a micrograph, whatever its folder",
+            expected="one name per micrograph, whatever its folder",
             advice="rename the files, or name them in a .tsv",
         )
     odd = sorted(name for name in by_name if not _NAME.fullmatch(name))

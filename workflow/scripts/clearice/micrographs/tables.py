@@ -9,7 +9,7 @@ _ROLES = ("input", "target", "truth")
 
 
 def rows_of_tsv(table, directory, skip_missing=False):
-    """Return a dict a line of a table with columns micrograph, input and (for pairs) target.
+    """Return a dict per line of a table with columns micrograph, input and (for pairs) target.
 
     Keys: name, input, and target and truth where the line has them. Paths are relative to
     `directory` or to a folder above the table; see paths_beside for missing ones. Raises

@@ -56,7 +56,7 @@ def read_jobs(results, names=None):
 
 
 def step_table(jobs):
-    """Return one dict a step, in the order of the flow, for the report's table."""
+    """Return one dict per step, in the order of the flow, for the report's table."""
     rows = []
     for step in FLOW:
         mine = [job for job in jobs if job.step == step]

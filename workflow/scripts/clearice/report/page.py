@@ -115,7 +115,7 @@ def micrograph_rows(micrographs, denoised):
 
 
 def parity_rows(verdicts):
-    """Yield one row a check of every verdict, for the table beside the page."""
+    """Yield one row per check of every verdict, for the table beside the page."""
     for verdict in verdicts:
         about = {key: verdict[key] for key in ("implementation", "precision", "verdict")}
         for row in verdict.get("rows", ()):
@@ -123,7 +123,7 @@ def parity_rows(verdicts):
 
 
 def rung_rows(verdict):
-    """Return one row a rung: its state, checks, the worst share of a tolerance and where."""
+    """Return one row per rung: its state, checks, the worst share of a tolerance and where."""
     rows = []
     for rung, state in verdict["rungs"].items():
         checks = [row for row in verdict["rows"] if row["rung"] == rung]
@@ -143,7 +143,7 @@ def rung_rows(verdict):
 
 
 def curve_rows(curves):
-    """Yield one row a ring of mean Fourier ring correlations."""
+    """Yield one row per ring of mean Fourier ring correlations."""
     pairs = [key for key, value in curves.items() if isinstance(value, list)]
     for values in zip(*(curves[key] for key in pairs), strict=True):
         yield dict(zip(pairs, values, strict=True))

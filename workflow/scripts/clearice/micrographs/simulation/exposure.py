@@ -45,7 +45,7 @@ B_FACTOR_ANGSTROM2 = 100.0
 
 @dataclasses.dataclass(frozen=True)
 class SimulatedMicrograph:
-    """Two independent halves and their expectation, (H, W) float32, in electrons a pixel."""
+    """Two independent halves and their expectation, (H, W) float32, in electrons per pixel."""
 
     even: np.ndarray
     odd: np.ndarray
