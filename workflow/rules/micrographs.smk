@@ -54,6 +54,8 @@ if config["micrographs"]["source"] == "empiar":
         resources:
             mem_mb=128,
             downloads=1,  # `--resources downloads=1` allows one file at a time
+        # The script also takes empiar.base_url, empiar.connections and micrographs.on_error from
+        # the configuration: as params, a change would download every file again.
         params:
             file=lambda wildcards: "{entry}/{directory}/".format_map(config["empiar"])
             + f"{wildcards.micrograph}.mrc",

@@ -22,6 +22,8 @@ rule shard_micrograph:
     threads: 2  # one per side
     resources:
         mem_mb=256,
+    # The script also takes micrographs.on_error from the configuration: as a param, a change
+    # between stop and skip would cut every shard again, to the same bytes.
     params:
         code=code_of("shard_micrograph"),
         micrograph=lambda wildcards: wildcards.micrograph,
