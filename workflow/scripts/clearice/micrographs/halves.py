@@ -9,7 +9,7 @@ import numpy as np
 from clearice.errors import InputError
 
 TILE_PX = 256
-MAX_TILES = 8  # a side: 64 tiles of 256 px give a correlation to about 0.001
+MAX_TILES = 8  # per side: 64 tiles of 256 px give a correlation to about 0.001
 WARN_CORRELATION = 0.1
 REJECT_CORRELATION = 0.99
 _SCALES = 0.1, 3.0  # of the standard deviations: a mean of 50 frames against one is 0.14

@@ -171,17 +171,18 @@ def _of_star(table, halves, directory, skip_missing):
     columns = tables.columns_of_star(directory / table)
     paths = columns.get("rlnMicrographName")
     if "rlnMicrographNameEven" in columns and "rlnMicrographNameOdd" in columns:
-        sides = [columns["rlnMicrographNameEven"], columns["rlnMicrographNameOdd"]]
-        paths = paths or sides[0]
+        by_role = [columns["rlnMicrographNameEven"], columns["rlnMicrographNameOdd"]]
+        paths = paths or by_role[0]
     elif paths is None:
         raise InputError("rlnMicrographNameEven without rlnMicrographNameOdd", file=table)
     elif halves is None:
-        sides = [paths]
+        by_role = [paths]
     elif any(_role(path, halves)[0] for path in paths):
         return _paired(tables.paths_beside(paths, table, directory, skip_missing), halves)
     else:
-        sides = [[_half_of(path, halves[role]) for path in paths] for role in ("input", "target")]
-    found = [tables.paths_beside(side, table, directory, skip_missing) for side in sides]
+        roles = "input", "target"
+        by_role = [[_half_of(path, halves[role]) for path in paths] for role in roles]
+    found = [tables.paths_beside(files, table, directory, skip_missing) for files in by_role]
     names = map(micrograph_name, paths)
     return [MicrographFiles(*row) for row in zip(names, *found, strict=True)]
 

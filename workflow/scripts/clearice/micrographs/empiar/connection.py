@@ -18,15 +18,15 @@ from clearice.errors import InputError
 
 BLOCK_BYTES = 1 << 16
 _PASSING_STATUS = {408, 425, 429, 500, 502, 503, 504}
-_PROGRESS_BYTES = 1 << 16  # an attempt that brought so much was worth it: counting starts again
+_PROGRESS_BYTES = 1 << 16  # an attempt that brings this much starts the count again
 
 
 @dataclasses.dataclass(frozen=True)
 class Patience:
     """How long to wait and how often to try."""
 
-    stall_s: float = 20.0  # without enough bytes for so long, a connection is given up
-    least_bytes: int = 1 << 14  # that it must bring in that time
+    stall_s: float = 20.0  # a connection too slow for this long is given up
+    least_bytes: int = 1 << 14  # what it must bring in that time
     attempts: int = 7  # in a row that bring nothing
     first_pause_s: float = 1.0  # doubled after every attempt
     longest_pause_s: float = 30.0
