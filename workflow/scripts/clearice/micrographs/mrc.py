@@ -192,7 +192,7 @@ def write_micrograph(
     at zero. `label` is ASCII of at most 80 characters. Raises InputError where float16 cannot
     hold a value, ValueError where the rows are not `height_px` x `width_px`.
     """
-    import mrcfile  # not at the top: readers, which are most, would pay its 26 MiB
+    import mrcfile  # not at the top: most jobs only read, and start without it
 
     mode, stored = {"float32": (2, np.dtype("<f4")), "float16": (12, np.dtype("<f2"))}[dtype]
     statistics, rows_written = RowStatistics(), 0
