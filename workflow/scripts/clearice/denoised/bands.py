@@ -19,7 +19,8 @@ def overlapping_bands(blocks, width_px, spans):
         held, band = band[first - begin :], np.empty((last - first, width_px), np.float32)
         band[: len(held)] = held
         while end < last:
-            rest = rest if len(rest) else next(blocks)
+            if not len(rest):
+                rest = next(blocks)
             count = min(len(rest), last - end)
             band[end - first : end - first + count] = rest[:count]
             rest, end = rest[count:], end + count
