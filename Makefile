@@ -1,4 +1,4 @@
-# clearice: make help lists what there is.
+# clearice: `make help` lists the commands.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
