@@ -1,7 +1,7 @@
-"""CUDA, cuBLAS and cuDNN through ctypes: found, loaded, with typed and checked calls.
+"""CUDA, cuBLAS and cuDNN through ctypes: find them, load them, type and check every call.
 
-The libraries are looked for in the folder that is named, if any, in the nvidia-* wheels of this
-Python (site-packages/nvidia/*/lib), then where the system's loader looks. Signatures are those of
+The search order is the given folder, if any, the nvidia-* wheels of this Python
+(site-packages/nvidia/*/lib), then the places where the system's loader looks. Signatures follow
 NVIDIA's API references: CUDA Runtime, cuBLAS (the _v2 symbols), cuDNN's ops and cnn libraries.
 """
 
@@ -13,7 +13,7 @@ import sys
 
 
 class Unavailable(Exception):
-    """There is no GPU, driver or library here; the text is one line."""
+    """No GPU, driver or library can be used here; the text is one line."""
 
 
 class CudaError(Exception):
@@ -28,7 +28,7 @@ _TYPES = {
     "f": ctypes.c_float,
 }
 
-# One letter an argument. Enumerations are ints; handles, descriptors and addresses are pointers.
+# One letter per argument. Enumerations are ints; handles, descriptors and addresses are pointers.
 _CUDART = {
     "cudaMalloc": "pz",
     "cudaFree": "p",
@@ -108,9 +108,7 @@ class Library:
 def load_libraries(folder=None):
     """Return (cudart, cublas, cudnn, facts); facts are the GPU's name and the versions.
 
-    `folder` is looked in before any other place.
-
-    Raises Unavailable, saying what is missing.
+    `folder` is searched first. Raises Unavailable and says what is missing.
     """
     device = _first_gpu(folder)
     runtime, cublas, cudnn = _open_libraries(folder)
@@ -138,12 +136,12 @@ def _first_gpu(folder):
 
 
 def _open_libraries(folder):
-    """Return handles of libcudart, libcublas and libcudnn that go together."""
+    """Return handles of matching versions of libcudart, libcublas and libcudnn."""
     for major in (13, 12):
         runtime = _open(f"libcudart.so.{major}", folder)
         if runtime is None:
             continue
-        _open(f"libcublasLt.so.{major}", folder)  # the libraries that the next ones ask for by name
+        _open(f"libcublasLt.so.{major}", folder)  # the next libraries load these by name
         _open(f"libnvrtc.so.{major}", folder)
         cublas = _open(f"libcublas.so.{major}", folder)
         if cublas is None:
@@ -156,7 +154,7 @@ def _open_libraries(folder):
 
 
 def _open(name, folder):
-    """Return a handle of the first library of that name that loads, or None."""
+    """Return a handle of the first library with that name that loads, or None."""
     places = [os.path.join(entry, "nvidia", "*", "lib", name) for entry in sys.path if entry]
     files = [path for place in places for path in sorted(glob.glob(place))]
     named = [os.path.join(folder, name)] if folder else []
@@ -170,14 +168,14 @@ def _open(name, folder):
 
 
 def _texts(handle, name):
-    """Return status -> text by the library's own function of that name."""
+    """Return a function from status to text that calls the library's function `name`."""
     function = getattr(handle, name)
     function.argtypes, function.restype = [ctypes.c_int], ctypes.c_char_p
     return lambda status: (function(status) or b"?").decode()
 
 
 def _cudnn_texts(cudnn):
-    """Return status -> text, with what cuDNN 9 knows of the last error."""
+    """Return a function from status to text, with cuDNN 9's details on the last error."""
     short = _texts(cudnn, "cudnnGetErrorString")
     detail = getattr(cudnn, "cudnnGetLastErrorString", None)
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""simple_cnn by direct calls of cuDNN and cuBLAS through ctypes, with no PyTorch in it.
+"""simple_cnn by direct calls of cuDNN and cuBLAS through ctypes, without PyTorch.
 
     cudnn_cnn.py --bundle DIR --output DIR [--time N,H,W] [--deterministic] [--libraries DIR]
 
-Exit status 3: no GPU, driver or library here.
+Exit status 3: no GPU, driver or library can be used here.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from cudnn_network import LAYERS, Gpu, Plan
 
 CANNOT_RUN = 3
 TIMED_BATCH = 4
-WARM_UP, ROUNDS, STEPS = 10, 7, 20  # training steps before timing, rounds, steps a round
+WARM_UP, ROUNDS, STEPS = 10, 7, 20  # training steps before timing, rounds, steps per round
 
 
 class Bundle:
@@ -40,7 +40,7 @@ class Bundle:
 
 
 class Parameters:
-    """Weights and gradients: one block each, so that one axpy is the SGD step."""
+    """Weights and gradients, one block each, so that the SGD step is one axpy."""
 
     def __init__(self, gpu, weights, learning_rate):
         self.gpu = gpu
@@ -63,7 +63,7 @@ class Parameters:
         return self.block + self.offsets[name]
 
     def gradient(self, name):
-        """Return the address of its gradient."""
+        """Return the address of a parameter's gradient."""
         return self.gradient_block + self.offsets[name]
 
     def step(self):
@@ -81,7 +81,7 @@ class Parameters:
 
 
 class Program:
-    """Everything that the bundle asks for, on one GPU."""
+    """Compute everything that the bundle asks for, on one GPU."""
 
     def __init__(self, gpu, bundle, output, deterministic):
         self.bundle, self.output, self.deterministic = bundle, output, deterministic
@@ -173,7 +173,7 @@ class Program:
 
 
 def train_step(plan):
-    """One SGD step on the batch that was loaded; does not wait for the GPU."""
+    """Do one SGD step on the loaded batch; does not wait for the GPU."""
     plan.forward()
     plan.loss()
     plan.backward()

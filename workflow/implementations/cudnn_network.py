@@ -1,6 +1,6 @@
 """simple_cnn on device buffers: every step is one call of cuDNN or cuBLAS, nothing else.
 
-What a Fortran or C program would do. Float32 throughout: CUDNN_FMA_MATH keeps TF32 away.
+A Fortran or C program would do the same. Float32 throughout: CUDNN_FMA_MATH keeps TF32 off.
 """
 
 import ctypes
@@ -16,8 +16,8 @@ TO_DEVICE, TO_HOST = 1, 2
 CUBLAS_DEVICE_POINTERS, CUBLAS_DEFAULT_MATH, TRANSPOSED = 1, 0, 1
 DOT_CHUNK = 1 << 20  # elements of one float32 dot product; the chunks are added in float64
 WORKSPACE_BYTES = 4 << 30
-ALGORITHMS = 8  # cuDNN has no more of one kind
-ONE, ZERO = ctypes.c_float(1), ctypes.c_float(0)  # cuDNN's alpha and beta lie on the host
+ALGORITHMS = 8  # cuDNN has no more of any kind
+ONE, ZERO = ctypes.c_float(1), ctypes.c_float(0)  # cuDNN reads alpha and beta from the host
 
 
 class Gpu:
@@ -27,7 +27,7 @@ class Gpu:
         self.cuda, self.cublas, self.cudnn, self.facts = load_libraries(folder)
         self.dnn = self.create("cudnnCreate", self.cudnn)
         self.blas = self.create("cublasCreate_v2", self.cublas)
-        # With results and factors on the device no call waits for the GPU.
+        # With results and factors on the device, no call waits for the GPU.
         self.cublas.cublasSetPointerMode_v2(self.blas, CUBLAS_DEVICE_POINTERS)
         self.cublas.cublasSetMathMode(self.blas, CUBLAS_DEFAULT_MATH)
         free, total = ctypes.c_size_t(), ctypes.c_size_t()
@@ -107,7 +107,7 @@ class Plan:
         self.gpu.upload(target, self.at["target"])
 
     def convolve(self, name, source, result):
-        """result = cross-correlation of source with the layer's kernels, plus its bias."""
+        """Set result to the cross-correlation of source with the layer's kernels, plus its bias."""
         dnn, cudnn, at = self.gpu.dnn, self.gpu.cudnn, self.at
         x, y = self.descriptors[source], self.descriptors[result]
         weight = self.parameters.weight(f"{name}_weight")
@@ -148,7 +148,7 @@ class Plan:
         keep("output", "output")
 
     def loss(self):
-        """Put the sums of squared differences into dots, d loss / d output into output."""
+        """Write the sums of squared differences to dots and d loss / d output to output."""
         cublas, blas, at = self.gpu.cublas, self.gpu.blas, self.at
         minus_one, scale = at["factors"] + 8, at["factors"] + 12
         cublas.cublasSaxpy_v2(blas, self.count, minus_one, at["target"], 1, at["output"], 1)
@@ -177,7 +177,7 @@ class Plan:
                 self.rectify_backward(source, source.replace("relu", "delta"))
 
     def weight_gradient(self, name, source, delta):
-        """gradient of the kernels from the layer's input and delta."""
+        """Compute the gradient of the kernels from the layer's input and delta."""
         gradient = self.parameters.gradient(f"{name}_weight")
         operands = (
             self.descriptors[source],
@@ -193,7 +193,7 @@ class Plan:
         )  # fmt: skip
 
     def input_gradient(self, name, delta, result):
-        """delta of the layer below, before its ReLU."""
+        """Compute delta of the layer below, before its ReLU."""
         weight = self.parameters.weight(f"{name}_weight")
         operands = (self.filters[name], weight, self.descriptors[delta], self.at[delta])
         result = (self.descriptors[result], self.at[result])
@@ -206,8 +206,8 @@ class Plan:
     def bias_gradient(self, name, delta):
         """Sum delta over samples and pixels.
 
-        cudnnConvolutionBackwardBias takes 3.3 ms where a matrix-vector product a sample, of
-        (pixels, channels) with ones, takes 0.04 ms (16 channels of 1024 x 1024, H100).
+        cudnnConvolutionBackwardBias takes 3.3 ms. A matrix-vector product of (pixels, channels)
+        with ones, one per sample, takes 0.04 ms (16 channels of 1024 x 1024, H100).
         """
         channels, at = LAYERS[name][1], self.at
         cublas, blas, result = (
@@ -235,7 +235,7 @@ class Plan:
         )  # fmt: skip
 
     def algorithm(self, kind, name, operands, result):
-        """Return the fastest float32 algorithm for a layer; cuDNN measures it once a plan."""
+        """Return the fastest float32 algorithm for a layer; cuDNN measures once per plan."""
         if (kind, name) in self.algorithms:
             return self.algorithms[kind, name]
         found, count = (Performance * ALGORITHMS)(), ctypes.c_int()

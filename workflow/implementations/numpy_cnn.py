@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""simple_cnn in NumPy alone: a witness that shares no code with what wrote the bundle.
+"""simple_cnn in NumPy alone, sharing no code with the program that wrote the bundle.
 
     numpy_cnn.py --bundle DIR --output DIR [--dtype float32|float64]
 
-Convolutions are matrix products of the kernels with the columns of the image (im2col), a band of
-rows at a time. With --dtype float64 the results are stored as float64, for the class float64.
+Convolutions are matrix products of the kernels with the columns of the image (im2col), one band
+of rows at a time. With --dtype float64 the results are stored as float64, for the class float64.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 LAYERS = ("conv1", "conv2", "conv3")
-BAND_PIXELS = 1 << 16  # 144 columns of float32 a pixel: 38 MB a band
+BAND_PIXELS = 1 << 16  # 144 columns of float32 per pixel: 38 MB per band
 
 
 def columns(x):

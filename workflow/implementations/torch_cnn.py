@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""simple_cnn in PyTorch, by autograd, on a CPU or an NVIDIA GPU, in any of its precisions.
+"""simple_cnn in PyTorch, by autograd, on a CPU or an NVIDIA GPU, in any precision class.
 
     torch_cnn.py --bundle DIR --output DIR [--device auto|cpu|cuda] [--precision CLASS]
                  [--native] [--benchmark] [--time N,H,W]
 
 On the CPU it differs from the bundle's reference in threads and, with --native, in the kernels
-(PyTorch's own instead of oneDNN's). Exit status 3: this device or precision is not here.
+(PyTorch's own instead of oneDNN's). Exit status 3: the device or precision is not available.
 """
 
 import argparse
@@ -18,13 +18,13 @@ from pathlib import Path
 import numpy as np
 
 CANNOT_RUN = 3
-WARM_UP, ROUNDS, STEPS = 10, 7, 20  # training steps before timing, rounds, steps a round
+WARM_UP, ROUNDS, STEPS = 10, 7, 20  # training steps before timing, rounds, steps per round
 LAYERS = ("conv1", "conv2", "conv3")
-LOSS_SCALE = {"float16": 4096.0}  # float16 has no numbers below 6e-8, where gradients live
+LOSS_SCALE = {"float16": 4096.0}  # float16 cannot hold gradients below 6e-8
 
 
 def cannot_run(why):
-    """End with the status that says: not here."""
+    """Print why and exit with the status for "cannot run here"."""
     print(why, file=sys.stderr)
     sys.exit(CANNOT_RUN)
 
@@ -37,7 +37,7 @@ except ImportError:
 
 
 def set_arithmetic(precision, deterministic):
-    """Switch TF32 on for the class tf32 and off for every other; both switches, both times."""
+    """Turn both TF32 switches on for the class tf32 and off for every other class."""
     tf32 = precision == "tf32"
     torch.backends.cuda.matmul.allow_tf32 = tf32
     torch.backends.cudnn.allow_tf32 = tf32
@@ -187,7 +187,7 @@ def run(arguments):
 
 
 def choose_device(arguments):
-    """Return cpu or cuda, or end with status 3 where the wish cannot be met."""
+    """Return cpu or cuda, or exit with status 3 if the request cannot be met."""
     gpu = torch.cuda.is_available()
     if arguments.device == "cuda" and not gpu:
         cannot_run("torch_cnn: no NVIDIA GPU that this PyTorch can use")

@@ -1,4 +1,4 @@
-"""config.yaml: checked against its schema, filled with defaults, one line for a mistake."""
+"""Read config.yaml: check it against its schema, fill in defaults, report a mistake in one line."""
 
 import copy
 import difflib
@@ -20,7 +20,7 @@ def _is_number(_, value):
     return _is_integer(_, value) or (isinstance(value, float) and math.isfinite(value))
 
 
-# JSON Schema takes 4.0 for an integer, which range() does not, and .nan for a number.
+# JSON Schema accepts 4.0 as an integer, which range() refuses, and .nan as a number.
 _Validator = jsonschema.validators.extend(
     jsonschema.Draft202012Validator,
     type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine_many(
@@ -30,7 +30,7 @@ _Validator = jsonschema.validators.extend(
 
 
 def read_config(path):
-    """Return what is in a configuration file, {} for nothing; InputError if it can't be read."""
+    """Return the content of a configuration file, {} if empty; InputError if it can't be read."""
     try:
         with open(path, encoding="utf-8") as file:
             config = yaml.safe_load(file)
@@ -47,8 +47,8 @@ def read_config(path):
 def complete_config(config):
     """Return `config` with every default of the schema filled in, or raise InputError.
 
-    The error names the key, what was expected and what was found, and for an unknown key the
-    nearest known one. Only the first mistake (in the order of the keys) is reported.
+    The error names the key, what was expected and what was found, and suggests the nearest known
+    key for an unknown one. Only the first mistake (in the order of the keys) is reported.
     """
     with open(CONFIG_SCHEMA, encoding="utf-8") as file:
         schema = yaml.safe_load(file)
@@ -61,7 +61,7 @@ def complete_config(config):
 
 
 def trained_architectures(config):
-    """Return the names of the architectures that a later step needs, in alphabetic order."""
+    """Return the names of the architectures that a later step needs, in alphabetical order."""
     names = {config["reference"]["architecture"]}
     if config["denoised"]["enabled"]:
         names.add(config["denoised"]["architecture"])
@@ -106,7 +106,7 @@ def _with_defaults(value, schema):
 
 
 def _one_line(error):
-    """Turn a jsonschema error into our one line."""
+    """Turn a jsonschema error into an InputError of one line."""
     key = ".".join(str(part) for part in error.absolute_path)
     if error.validator == "additionalProperties":
         known = list(error.schema.get("properties", {}))
@@ -137,7 +137,7 @@ def _one_line(error):
 
 
 def _expectation(schema):
-    """Say in words what a schema allows."""
+    """Describe in words what a schema allows."""
     if "enum" in schema:
         return " | ".join(str(choice) for choice in schema["enum"])
     if "pattern" in schema:
@@ -168,7 +168,7 @@ def _literal(value):
 
 
 def _hint(value, schema):
-    """YAML 1.1 reads 1e-3 as text: say so where it happens."""
+    """Return advice: that YAML 1.1 read 1e-3 as text, or the nearest choice; None without any."""
     types = schema.get("type", ())
     if isinstance(value, str) and "number" in types:
         try:

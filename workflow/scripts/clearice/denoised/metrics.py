@@ -1,6 +1,6 @@
-"""How alike micrographs are: squared error, correlation and Fourier ring correlation, streamed.
+"""Compare micrographs: squared error, correlation and Fourier ring correlation, streamed.
 
-A denoised half is only ever compared with what its network has not seen: the RAW other half, or
+A denoised half is only compared with data that its network has not seen: the RAW other half or
 the truth. Two denoised halves correlate at 1 for a network that outputs a constant.
 """
 
@@ -12,7 +12,7 @@ from clearice.denoised.bands import overlapping_bands, plain_spans, window_origi
 from clearice.denoised.spectra import RingSums
 
 WINDOW_PX = 512  # of the Fourier ring correlation
-BAND_PX = 64  # rows at a time for sums over pixels: their float64 copies stay small
+BAND_PX = 64  # rows at a time for sums over pixels, so that their float64 copies stay small
 PAIRS = (
     ("raw", "target"),
     ("denoised", "target"),
@@ -25,8 +25,8 @@ PAIRS = (
 class PairMoments:
     """Means, variances and covariance of two images, added piece by piece in float64.
 
-    Pieces are merged by their means (Chan, Golub and LeVeque 1983, Am. Stat. 37, 242), so
-    that a large offset of the counts costs no digits.
+    Pieces are merged by their means (Chan, Golub and LeVeque 1983, Am. Stat. 37, 242), so a
+    large offset of the counts costs no digits.
     """
 
     def __init__(self):
@@ -35,7 +35,7 @@ class PairMoments:
         self._first = self._second = self._cross = 0.0  # sums of squared deviations
 
     def add(self, first, second):
-        """Add two pieces of one shape."""
+        """Add two pieces of the same shape."""
         a = np.asarray(first, dtype=np.float64).ravel()
         b = np.asarray(second, dtype=np.float64).ravel()
         mean_a, mean_b = a.mean(), b.mean()
@@ -63,7 +63,7 @@ class PairMoments:
 
     @property
     def correlation(self):
-        """Pearson's correlation, -1..1; NaN where an image is constant."""
+        """Pearson's correlation, -1..1; NaN if an image is constant."""
         product = math.sqrt(self._first * self._second)
         return self._cross / product if product > 0 else math.nan
 
@@ -81,17 +81,17 @@ class Range:
 
     @property
     def span(self):
-        """Greatest less least value."""
+        """Greatest minus least value."""
         return self.greatest - self.least
 
 
 def compare_micrographs(readers, window_px=WINDOW_PX):
     """Compare open micrographs of one size, in bounded memory.
 
-    `readers` maps raw and denoised, and where they exist target and truth, to open readers.
+    `readers` maps raw and denoised, and target and truth if they exist, to open readers.
     Returns {"window_px", "windows", "frequency_per_px", "statistics": {name: {mean, std}},
     "pairs": {"denoised_target": {mse, psnr_db, correlation, frc}, ...}}. PSNR takes the span of
-    the truth as its peak and is None without one; what is undefined is None.
+    the truth as its peak and is None without a truth; undefined values are None.
     """
     pairs = [pair for pair in PAIRS if set(pair) <= set(readers)]
     moments = {pair: PairMoments() for pair in [*pairs, *((name, name) for name in readers)]}
@@ -128,7 +128,7 @@ def compare_micrographs(readers, window_px=WINDOW_PX):
 
 
 def psnr_db(mse, span):
-    """Peak signal-to-noise ratio in decibel; None for a constant or an equal image."""
+    """Return the peak signal-to-noise ratio in decibels; None for a constant or an equal image."""
     return 10 * math.log10(span * span / mse) if mse > 0 and span > 0 else None
 
 
@@ -154,7 +154,7 @@ def _ring_sums(readers, pairs, size):
 
 
 def _number(value, digits=None):
-    """Return a float for JSON: None for NaN."""
+    """Return a float for JSON; None if it is not finite."""
     value = float(value)
     if not math.isfinite(value):
         return None

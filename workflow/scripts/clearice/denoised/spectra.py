@@ -1,7 +1,7 @@
 """Fourier ring correlation and radial power spectra of images.
 
-A ring k holds the spatial frequencies that round to k / S cycles per pixel, S the shorter side;
-rings run from 0 to S // 2 (the Nyquist frequency, 0.5 cycles per pixel).
+Ring k holds the spatial frequencies that round to k / S cycles per pixel, where S is the shorter
+side. Rings run from 0 to S // 2 (the Nyquist frequency, 0.5 cycles per pixel).
 """
 
 import numpy as np
@@ -10,13 +10,13 @@ import numpy as np
 class RingSums:
     """Ring sums of power and of cross power over any number of windows of one shape.
 
-    The correlation is the ratio of the sums over all windows, which weighs each Fourier term
-    alike; the mean of many small windows' ratios would be biased where a ring has few terms.
-    Memory is that of a few windows, however many are added.
+    The correlation is the ratio of the sums over all windows, which weights each Fourier term
+    equally. The mean of the ratios of many small windows would be biased where a ring has few
+    terms. It needs the memory of a few windows, however many are added.
     """
 
     def __init__(self, shape, pairs):
-        """`shape` is (height_px, width_px) of a window; `pairs` name what is correlated."""
+        """`shape` is (height_px, width_px) of a window; `pairs` name the images to correlate."""
         self.pairs = [tuple(pair) for pair in pairs]
         self.windows = 0
         self._taper = _hann(shape[0])[:, None] * _hann(shape[1])[None, :]  # (H, W)
@@ -41,7 +41,7 @@ class RingSums:
         return np.arange(self._size // 2 + 1) / self._size
 
     def correlation(self, first, second):
-        """Return the correlation of a pair in each ring, -1..1; NaN where a ring has no power."""
+        """Return the correlation of a pair in each ring, -1..1; NaN if a ring has no power."""
         power = np.sqrt(self._power[first] * self._power[second])
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(power > 0, self._cross[first, second] / power, np.nan)
@@ -62,7 +62,7 @@ class RingSums:
         return np.fft.rfft2((window - window.mean()) * self._taper)  # (H, W // 2 + 1)
 
     def _sum(self, values):
-        """Sum over each ring of the full plane, of which rfft2 stores one half."""
+        """Sum over each ring of the full plane; rfft2 stores only half of it."""
         sums = np.bincount(
             self._ring.ravel(),
             weights=(values * self._multiplicity).ravel(),
@@ -92,7 +92,7 @@ def radial_power_spectrum(image):
 
 
 def _hann(length):
-    """Return a Hann taper without zeros at its ends: a border would leak onto the axes."""
+    """Return a Hann taper without zeros at its ends. Untapered borders leak onto the axes."""
     return np.square(np.sin(np.pi * (np.arange(length) + 0.5) / length))
 
 

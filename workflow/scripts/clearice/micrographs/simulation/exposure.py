@@ -1,9 +1,9 @@
-"""Simulated micrographs with known truth: particles in ice, through the microscope, counted.
+"""Simulate micrographs with a known truth: particles in ice, imaged and counted.
 
 The image is formed in the weak-phase approximation: a particle shifts the electron wave's phase
 by sigma * (V_protein - V_ice) per unit length, 2.1 mrad per angstrom at 300 kV and at most 0.3
-rad in all; the microscope turns phase into contrast, I/I0 = 1 + 2 phase * CTF (Wade,
-Ultramicroscopy 46 (1992) 145). Left out: the granularity of ice (its molecules move by several
+rad in total. The microscope turns phase into contrast, I/I0 = 1 + 2 phase * CTF (Wade,
+Ultramicroscopy 46 (1992) 145). Not simulated: the granularity of ice (its molecules move by several
 angstrom during such a dose: McMullan et al., Ultramicroscopy 158 (2015) 26), astigmatism, and
 losses in the detector (an ideal counter).
 """
@@ -29,7 +29,7 @@ from clearice.micrographs.simulation.particles import (
     random_rotations,
 )
 
-# Mean inner potential of protein less that of the ice it displaces. Isolated atoms (forward
+# Mean inner potential of protein minus that of the ice it displaces. Isolated atoms (forward
 # scattering amplitudes of Doyle & Turner, Acta Cryst. A24 (1968) 390) give 7.9 V at 1.35 g/cm^3
 # and 4.5 V at 0.93 g/cm^3; bonds and solvent take less than a tenth of that difference (Vulovic
 # et al., J. Struct. Biol. 183 (2013) 19, who checked it on images of the 20S proteasome).
@@ -56,7 +56,7 @@ class SimulatedMicrograph:
 def simulate(settings, name):
     """Return the SimulatedMicrograph `name` for the `simulation` section of config.yaml.
 
-    It depends on the settings and the name alone, not on how many there are or on their order.
+    It depends only on the settings and the name, not on the number or order of micrographs.
     """
     generators = _generators(settings["seed"], name)
     defocus_um = generators["optics"].uniform(*sorted(settings["defocus_um"]))
@@ -69,7 +69,7 @@ def simulate(settings, name):
 
 
 def count_electrons(expected, generator):
-    """Return Poisson counts of that expectation, (H, W) float32; row by row, to need no more."""
+    """Return Poisson counts with that expectation, (H, W) float32; row by row, to save memory."""
     counts = np.empty_like(expected)
     for row, expected_row in zip(counts, expected, strict=True):
         row[:] = generator.poisson(expected_row)
@@ -103,8 +103,8 @@ def particle_phase_rad_angstrom2(voltage_kv):
 def margin_px(settings, defocus_um):
     """Return how much wider than the micrograph the image is formed, on every side.
 
-    Half a particle and the delocalisation of the finest detail: beyond that the wrap-around of
-    the Fourier transform would bring the opposite border in.
+    The margin is half a particle plus the delocalisation of the finest detail. A smaller one
+    would let the Fourier transform wrap the opposite border into the image.
     """
     pixel = settings["pixel_size_angstrom"]
     finest = min(0.5 / pixel, 0.2)  # per angstrom; the envelope leaves little beyond
@@ -117,7 +117,7 @@ def margin_px(settings, defocus_um):
 def phase_image(settings, defocus_um, generator):
     """Return the phase (rad) of particles in random places and orientations.
 
-    (H + 2 margin, W + 2 margin) float32, or a little more, to a size that transforms fast.
+    (H + 2 margin, W + 2 margin) float32, enlarged a little to a size that transforms fast.
     """
     pixel = settings["pixel_size_angstrom"]
     height, width = settings["height_px"], settings["width_px"]

@@ -32,8 +32,8 @@ def contrast_transfer(
         CTF(k) = -sin(chi + asin(A)),  chi = pi lambda k^2 (defocus - lambda^2 k^2 Cs / 2)
 
     with underfocus positive and A the amplitude contrast: Wade, Ultramicroscopy 46 (1992) 145;
-    Rohou & Grigorieff, J. Struct. Biol. 192 (2015) 216, eqs. 1-3. CTF(0) = -A: what adds phase
-    looks dark.
+    Rohou & Grigorieff, J. Struct. Biol. 192 (2015) 216, eqs. 1-3. CTF(0) = -A: matter that
+    adds phase looks dark.
     """
     wavelength = electron_wavelength_angstrom(voltage_kv)
     squared = np.square(frequency_per_angstrom)
@@ -49,14 +49,14 @@ def contrast_transfer(
 
 
 def envelope(frequency_per_angstrom, b_factor_angstrom2):
-    """Return exp(-B k^2 / 4), which lumps motion, radiation damage and partial coherence."""
+    """Return exp(-B k^2 / 4), which combines motion, radiation damage and partial coherence."""
     return np.exp(-0.25 * b_factor_angstrom2 * np.square(frequency_per_angstrom))
 
 
 def delocalisation_angstrom(frequency_per_angstrom, *, defocus_um, voltage_kv):
     """Return how far defocus moves detail of that frequency: lambda k defocus.
 
-    The gradient of chi over 2 pi, without the aberration, which works against it at underfocus.
+    This is the gradient of chi over 2 pi without the aberration, which opposes it at underfocus.
     """
     wavelength = electron_wavelength_angstrom(voltage_kv)
     return wavelength * frequency_per_angstrom * defocus_um * 1e4

@@ -1,9 +1,9 @@
-"""A particle like the 20S proteasome of Thermoplasma: where its mass is, and its projections.
+"""A particle like the 20S proteasome of Thermoplasma: its mass distribution and projections.
 
 Four stacked rings of seven subunits (alpha, beta, beta, alpha) with D7 symmetry, 148 x 113
 angstrom, 673 kDa, three chambers in a row joined by narrow pores (Loewe et al., Science 268
-(1995) 533). The subunits are a caricature: 20 Gaussian blobs each, laid out in three layers
-with a twist, enough for the grooves, chambers and pores that an image at 10-20 angstrom shows.
+(1995) 533). The subunits are simplified to 20 Gaussian blobs each, in three layers with a twist.
+That is enough for the grooves, chambers and pores that an image at 10-20 angstrom shows.
 """
 
 import numpy as np
@@ -12,8 +12,8 @@ from clearice.errors import InputError
 
 MASS_DALTON = 673_000
 BLOB_SIGMA_ANGSTROM = 5.0
-RADIUS_ANGSTROM = 100.0  # of a sphere around the whole particle, five blob sigmas included
-SPACING_ANGSTROM = 150.0  # least distance of two centres: particles touch, but never overlap
+RADIUS_ANGSTROM = 100.0  # of a sphere around the whole particle, including five blob sigmas
+SPACING_ANGSTROM = 150.0  # least distance between centres: particles may touch but never overlap
 
 _RING_HEIGHT_ANGSTROM = 37.0
 _LAYERS_ANGSTROM = ((29.0, 6.5), (40.0, 8.5), (51.5, 6.0))  # radius, half the width of each
@@ -74,7 +74,7 @@ def random_rotations(count, generator):
 def random_centres(count, height_angstrom, width_angstrom, generator):
     """Return `count` centres (y, x) in angstrom, (count, 2), none closer than SPACING_ANGSTROM.
 
-    They are dropped one by one where there is room. Raises InputError where there is none left.
+    They are placed one by one where they fit. Raises InputError if no place is left.
     """
     centres = np.empty((0, 2))
     for _ in range(100 * (count + 10)):
@@ -89,7 +89,7 @@ def random_centres(count, height_angstrom, width_angstrom, generator):
         expected=f"about {len(centres)} or fewer in a micrograph of "
         f"{height_angstrom:.0f} x {width_angstrom:.0f} angstrom",
         found=count,
-        advice="fewer particles, or a larger micrograph",
+        advice="use fewer particles or a larger micrograph",
     )
 
 
