@@ -1,4 +1,4 @@
-"""A little archive on 127.0.0.1 that misbehaves as it is told."""
+"""A small archive on 127.0.0.1 that misbehaves on request."""
 
 import contextlib
 import re
@@ -35,7 +35,7 @@ class Archive:
     def __init__(self):
         self.files, self.requests = {}, []
         self.misbehave = lambda request: None
-        self.released = threading.Event()  # set at the end: nothing waits any more
+        self.released = threading.Event()  # set at the end, so that nothing waits any longer
         self.under_way, self.most_under_way, self.lock = 0, 0, threading.Lock()
         archive = self
 
@@ -48,7 +48,7 @@ class Archive:
         self.url = f"http://127.0.0.1:{self.server.server_port}"
 
     def ranges(self, since=0):
-        """Return the (first, stop) that were asked for, but for the probes of the header."""
+        """Return the requested (first, stop), without the requests for the header."""
         asked = [(r["first"], r["stop"]) for r in self.requests[since:]]
         return [(first, stop) for first, stop in asked if first is not None and stop != 1024]
 
@@ -90,7 +90,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.answered()
 
     def answered(self):
-        """Count this request as done, once: before its last bytes make way for the next one."""
+        """Count this request as done, once, before its last bytes let the next one start."""
         with self.archive.lock:
             self.archive.under_way -= self.counted
             self.counted = 0

@@ -1,4 +1,4 @@
-"""Bad micrographs end in a rejected shard, or stop the job, and never in a patch."""
+"""A bad micrograph gives a rejected shard or stops the job, and never becomes a patch."""
 
 import gzip
 import os
@@ -151,7 +151,7 @@ def test_a_bad_micrograph_is_rejected_or_stops(tmp_path, case, role):
 
 
 @pytest.mark.parametrize("case", BAD_PAIRS)
-def test_a_pair_that_is_none_is_rejected_or_stops(tmp_path, case):
+def test_a_wrong_pair_is_rejected_or_stops(tmp_path, case):
     second, words, message = BAD_PAIRS[case]
     paths = write_mrc(tmp_path / "a.mrc", GOOD), write_mrc(tmp_path / "b.mrc", second, **words)
     with pytest.raises(InputError, match=message) as error:
@@ -180,7 +180,7 @@ def test_a_good_micrograph_after_a_bad_one_makes_a_good_shard(tmp_path):
 
 
 def test_no_huge_allocation_for_a_huge_header(tmp_path, monkeypatch):
-    """Neither the image nor a row of patches is allocated before the file is known to be whole."""
+    """The image and a row of patches are not allocated until the file is known to be complete."""
     path = tmp_path / "huge.mrc"
     path.write_bytes(gzip.compress(header_bytes(1 << 17, 1 << 17, 2)))
     largest = []
@@ -196,7 +196,7 @@ def test_no_huge_allocation_for_a_huge_header(tmp_path, monkeypatch):
     assert 0 < max(largest) < 1 << 24
 
 
-def test_a_micrograph_that_changes_meanwhile_stops_the_job(tmp_path, monkeypatch):
+def test_a_micrograph_that_changes_during_the_job_stops_it(tmp_path, monkeypatch):
     path = write_mrc(tmp_path / "a.mrc", GOOD)
     survey = shard_script.survey_sides
 
@@ -240,7 +240,7 @@ def test_a_workflow_skips_a_bad_micrograph_or_stops_at_it(tmp_path, tiny_config)
     os.utime(folder / "fine_ODD.mrc", (1e9, 1e9))
     assert planned_jobs(tmp_path, *records) == {"shard_micrograph": 1}
     run_snakemake(tmp_path, "--cores", "2", *records)
-    for half in ("EVN", "ODD"):  # what was missing comes
+    for half in ("EVN", "ODD"):  # the missing files arrive
         (folder / f"gone_{half}.mrc").unlink()
         shutil.copy(folder / f"good_{half}.mrc", folder / f"gone_{half}.mrc")
     assert planned_jobs(tmp_path, *records) == {"shard_micrograph": 1}
@@ -249,7 +249,7 @@ def test_a_workflow_skips_a_bad_micrograph_or_stops_at_it(tmp_path, tiny_config)
     del records[2]
     tiny_config["micrographs"]["on_error"] = "stop"
     write_config(tmp_path, tiny_config)
-    assert planned_jobs(tmp_path, *records) == {}  # it changes no shard, but stops the dataset
+    assert planned_jobs(tmp_path, *records) == {}  # changes no shard but stops the dataset
     process = run_snakemake(tmp_path, "--cores", "2", "dataset", check=False)
     assert process.returncode != 0
     assert "list_micrographs: 1 of 3 micrographs are rejected" in process.stdout

@@ -1,4 +1,4 @@
-"""Killed, out of room, or given an edited shard: the next run ends as an undisturbed one."""
+"""After a kill, a full disk or an edited shard, the next run ends like an undisturbed one."""
 
 import multiprocessing
 import os
@@ -17,11 +17,11 @@ from conftest import run_snakemake, write_config
 from shard_files import make_shard
 from small_disk import small_disk
 
-FORK = multiprocessing.get_context("fork")  # imports once, not once a trial
+FORK = multiprocessing.get_context("fork")  # imports once, not once per trial
 
 
 def make_shards(folder, count, n=3, size_px=32):
-    """Return the records' paths of `count` shards of n x size x size float32."""
+    """Return the paths of the records of `count` shards of n x size x size float32."""
     names = [f"m{i:02d}" for i in range(count)]
     return [make_shard(folder / "shards", name, n=n, size_px=size_px) for name in names]
 
@@ -36,14 +36,14 @@ def concatenate(dataset, records):
 
 
 def contents(dataset):
-    """Return the bytes of everything that the job leaves, its store included."""
+    """Return the bytes of everything that the job leaves, including its store."""
     names = ("train_input.bin", "train_target.bin", "train.json")
     names += tuple(f".store/train_{side}.bin" for side in SIDES)
     return {name: (dataset / name).read_bytes() for name in names}
 
 
 def undisturbed(folder, *histories):
-    """Return what runs over each of these lists of records leave, one after the other."""
+    """Return what remains after one run per list of records, one after the other."""
     for records in histories:
         concatenate(folder, records)
     return contents(folder)
@@ -57,7 +57,7 @@ def start_from(folder, *histories):
 
 
 def run_and_kill(dataset, records, seconds):
-    """Run the job in a process that is killed after that time; return whether it was alive."""
+    """Run the job in a process and kill it after that time; return whether it was still alive."""
     process = FORK.Process(target=concatenate, args=(dataset, records))
     process.start()
     process.join(seconds)
@@ -66,7 +66,7 @@ def run_and_kill(dataset, records, seconds):
     return process.exitcode == -9
 
 
-HISTORIES = {  # which runs finish before the one that is killed, by indices of shards
+HISTORIES = {  # the runs that finish before the killed one, by shard indices
     "first run": [slice(0, 12)],
     "growth": [slice(0, 12, 2), slice(0, 12)],
     "rebuild": [slice(0, 12), slice(1, 12)],
@@ -91,7 +91,7 @@ def test_kill_9_at_random_moments(tmp_path, monkeypatch, history):
         for _ in range(3):
             alive = run_and_kill(dataset, last, chance.uniform(0, seconds))
             killed += alive
-            if not alive:  # the timed run was slower than these are: aim earlier
+            if not alive:  # the timed run was slower than these: aim earlier
                 seconds *= 0.7
         concatenate(dataset, last)
         assert contents(dataset) == expected
@@ -100,7 +100,7 @@ def test_kill_9_at_random_moments(tmp_path, monkeypatch, history):
 
 
 class Crash:
-    """Ends the process, as kill -9 would, before the k-th call of any of these functions."""
+    """End the process, as kill -9 would, before the k-th call of any of these functions."""
 
     CALLS = ("open", "fsync", "replace", "link", "unlink", "utime", "copy_file_range")
 
@@ -139,7 +139,7 @@ def run_and_crash(dataset, records, k):
 @pytest.mark.parametrize("history", HISTORIES)
 def test_a_crash_at_every_step(tmp_path, monkeypatch, history):
     monkeypatch.setattr("clearice.dataset.store._COMMIT_BYTES", 2 * 3 * 32 * 32 * 4)
-    monkeypatch.setattr(os, "fsync", lambda _: None)  # what a dead process wrote is there anyhow
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # what a dead process wrote is kept anyway
     records = make_shards(tmp_path, 4)
     steps = {"first run": [[0, 1, 2, 3]], "growth": [[1, 2], [0, 1, 2, 3]]}
     steps["rebuild"] = [[0, 1, 2], [0, 2, 3]]
@@ -159,7 +159,7 @@ def test_a_crash_at_every_step(tmp_path, monkeypatch, history):
 
 
 def test_a_disk_too_small_is_one_line_before_anything_is_written(tmp_path):
-    records = make_shards(tmp_path, 6, n=256)  # 1 MiB a binary
+    records = make_shards(tmp_path, 6, n=256)  # 1 MiB per binary
     with small_disk(tmp_path / "disk", 8) as disk:
         dataset = disk / "dataset"
         concatenate(dataset, records[:3])
@@ -168,12 +168,12 @@ def test_a_disk_too_small_is_one_line_before_anything_is_written(tmp_path):
             concatenate(dataset, records)
         for side in SIDES:
             assert (dataset / f".store/train_{side}.bin").read_bytes() == good[side]
-        concatenate(dataset, records[:3])  # what was good is there again, without a copy
+        concatenate(dataset, records[:3])  # the good data is back, without a copy
         assert (dataset / "train_input.bin").read_bytes() == good["input"]
 
 
 def test_the_workflow_does_not_start_on_a_disk_too_small(tmp_path, tiny_config):
-    tiny_config["simulation"] |= {"height_px": 512, "width_px": 512}  # 1 MiB an image
+    tiny_config["simulation"] |= {"height_px": 512, "width_px": 512}  # 1 MiB per image
     with small_disk(tmp_path / "disk", 16) as disk:
         write_config(disk, tiny_config)
         process = run_snakemake(disk, "--cores", "1", check=False)
@@ -185,11 +185,11 @@ def test_the_workflow_does_not_start_on_a_disk_too_small(tmp_path, tiny_config):
         assert not (disk / "results").exists()
 
 
-def test_a_disk_that_fills_meanwhile_is_one_line_and_the_rest_follows(tmp_path, monkeypatch):
+def test_a_disk_that_fills_during_the_job_is_one_line_and_the_rest_follows(tmp_path, monkeypatch):
     monkeypatch.setattr("clearice.dataset.store._COMMIT_BYTES", 1)
     monkeypatch.setattr(
         "clearice.dataset.store._check_free_space", lambda *_: None
-    )  # it looked free
+    )  # the disk looked free
     records = make_shards(tmp_path, 6, n=256)
     expected = undisturbed(tmp_path / "undisturbed" / "dataset", records)
     with small_disk(tmp_path / "disk", 20) as disk:
@@ -226,7 +226,7 @@ def test_an_edited_shard_is_named_and_nothing_is_lost(tmp_path, stored, edit):
     assert line.startswith(f"{binary}: ")
     assert f"delete {records[1]}, so that the shard is made again" in line
     assert [path.read_bytes() for path in store] == good
-    make_shard(tmp_path / "shards", "m01", n=3, size_px=32)  # as a new run would
+    make_shard(tmp_path / "shards", "m01", n=3, size_px=32)  # as a new run would do
     concatenate(dataset, records)
     assert contents(dataset) == undisturbed(tmp_path / "undisturbed", records[:1], records)
 
@@ -246,7 +246,7 @@ def test_an_edited_shard_that_is_used_in_place_is_named_too(tmp_path):
     assert not segments.exists()
 
 
-def test_a_new_run_beside_a_living_job_is_refused(tmp_path):
+def test_a_new_run_beside_a_running_job_is_refused(tmp_path):
     records = make_shards(tmp_path, 2)
     store = tmp_path / "dataset" / ".store"
     begun, end = FORK.Event(), FORK.Event()

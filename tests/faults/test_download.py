@@ -1,4 +1,4 @@
-"""Downloads from an archive that misbehaves: the right bytes, or one line and no micrograph."""
+"""Downloads from a misbehaving archive give the right bytes, or one line and no micrograph."""
 
 import dataclasses
 import json
@@ -42,7 +42,7 @@ def fetch(archive, path, connections=3, fault=None, **options):
 
 
 def refused(archive, path, connections=3, fault=None, **options):
-    """Return the one line of a download that must fail and leave no micrograph."""
+    """Return the one line from a download that must fail and leave no micrograph."""
     with pytest.raises(InputError) as caught:
         fetch(archive, path, connections, fault, **options)
     assert not path.exists()
@@ -52,7 +52,7 @@ def refused(archive, path, connections=3, fault=None, **options):
 
 
 def first_time_only(fault):
-    """Misbehave once for each range that is asked for, whatever is left of it later."""
+    """Misbehave once for each requested range, whatever part of it remains later."""
     seen = set()
 
     def misbehave(request):
@@ -74,7 +74,7 @@ def test_a_file_comes_in_parallel_ranges(archive, content, tmp_path):
 @pytest.mark.parametrize(
     "fault", ["503", "hang up", "stall", "trickle", "cut short", "another range", "another length"]
 )
-def test_what_passes_is_tried_again(archive, content, tmp_path, fault):
+def test_a_temporary_failure_is_retried(archive, content, tmp_path, fault):
     once = first_time_only(fault)
     archive.misbehave = lambda request: None if request["stop"] == 1024 else once(request)
     fetch(archive, tmp_path / "a.mrc", fault=fault)
@@ -83,7 +83,7 @@ def test_what_passes_is_tried_again(archive, content, tmp_path, fault):
 
 
 @pytest.mark.parametrize("fault", ["503", "hang up", "stall", "cut short", "page"])
-def test_the_first_request_is_tried_again_too(archive, content, tmp_path, fault):
+def test_the_first_request_is_retried_too(archive, content, tmp_path, fault):
     archive.misbehave = lambda request: fault if request["number"] == 0 else None
     fetch(archive, tmp_path / "a.mrc", fault=fault)
     assert (tmp_path / "a.mrc").read_bytes() == content
@@ -100,7 +100,7 @@ def test_the_first_request_is_tried_again_too(archive, content, tmp_path, fault)
         ("no ranges", "answered 200 to a range"),
     ],
 )
-def test_what_does_not_pass_ends_in_one_line(archive, tmp_path, fault, words):
+def test_a_permanent_failure_ends_in_one_line(archive, tmp_path, fault, words):
     archive.misbehave = lambda request: None if request["stop"] == 1024 else fault
     line = refused(archive, tmp_path / "a.mrc", connections=1, fault=fault)
     assert line.startswith(f"{archive.url}{FILE}: gave up after 4 failed attempts")
@@ -109,7 +109,7 @@ def test_what_does_not_pass_ends_in_one_line(archive, tmp_path, fault, words):
     assert len(archive.ranges()) == 4
 
 
-def test_an_interrupted_range_goes_on_at_the_byte_where_it_stopped(archive, content, tmp_path):
+def test_an_interrupted_range_continues_at_the_byte_where_it_stopped(archive, content, tmp_path):
     once = first_time_only("cut short")
     archive.misbehave = lambda request: once(request) if request["first"] == RANGE_BYTES else None
     fetch(archive, tmp_path / "a.mrc", connections=1)
@@ -151,17 +151,17 @@ def test_a_file_that_is_damaged_in_the_archive_is_refused_at_its_header(
 
 
 @pytest.mark.parametrize("change", ["truncated", "longer"])
-def test_a_damaged_file_can_be_fetched_as_it_is_to_be_rejected(archive, content, tmp_path, change):
+def test_a_damaged_file_can_be_fetched_and_rejected_later(archive, content, tmp_path, change):
     damaged = {"truncated": content[:-4], "longer": content + b"\0"}[change]
     archive.files[FILE] = damaged
-    for _ in range(2):  # the second time it is here already
+    for _ in range(2):  # the second time it is already here
         fetch(archive, tmp_path / "a.mrc", keep_damaged=True)
         assert (tmp_path / "a.mrc").read_bytes() == damaged
     assert len(archive.ranges()) == len(missing_ranges([], len(damaged), RANGE_BYTES))
 
 
 @pytest.mark.parametrize("bad", [b"", PAGE, b"\x7f" * 5000])
-def test_what_is_no_micrograph_is_not_fetched_to_be_rejected(archive, tmp_path, bad):
+def test_a_file_that_is_not_a_micrograph_is_never_fetched(archive, tmp_path, bad):
     archive.files[FILE] = bad
     refused(archive, tmp_path / "a.mrc", keep_damaged=True)
     assert archive.ranges() == []
@@ -213,7 +213,7 @@ def test_redirects_are_followed_with_their_ranges(archive, content, tmp_path):
     assert len(archive.ranges()) == 2 * len(missing_ranges([], len(content), RANGE_BYTES))
 
 
-def test_nobody_listens(tmp_path, archive):
+def test_a_refused_connection_is_one_line(tmp_path, archive):
     archive.server.server_close()
     assert "ConnectionRefusedError" in refused(archive, tmp_path / "a.mrc")
 
@@ -228,7 +228,7 @@ fetch_file(sys.argv[1], sys.argv[2], 2, Patience(), int(sys.argv[3]))
 
 
 @pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
-def test_stopped_in_the_middle_it_goes_on_with_what_is_missing(archive, content, tmp_path, stop):
+def test_a_stopped_download_continues_with_what_is_missing(archive, content, tmp_path, stop):
     path, progress = tmp_path / "a.mrc", tmp_path / "a.mrc.part.json"
     archive.misbehave = lambda request: (
         "stall" if (request["first"] or 0) > len(content) // 2 else None
@@ -243,7 +243,7 @@ def test_stopped_in_the_middle_it_goes_on_with_what_is_missing(archive, content,
             time.sleep(0.01)
     finally:
         process.send_signal(stop)
-        assert process.wait(timeout=15) != 0  # not as long as the stalled connections wait
+        assert process.wait(timeout=15) != 0  # it does not wait for the stalled connections
     assert not path.exists()
     finished = json.loads(progress.read_text())["finished"]
     with running_archive() as again:  # requests of the killed process may still reach the first
@@ -282,7 +282,7 @@ def test_another_file_of_that_name_starts_from_the_beginning(archive, content, t
 @pytest.mark.parametrize(
     "progress", ["", "{", "[]", '{"total_bytes": 1}', '{"total_bytes": %d, "finished": [[0, 1e9]]}']
 )
-def test_a_list_of_ranges_that_makes_no_sense_is_not_believed(archive, content, tmp_path, progress):
+def test_a_nonsensical_list_of_ranges_is_ignored(archive, content, tmp_path, progress):
     interrupt(archive, tmp_path / "a.mrc")
     text = progress.replace("%d", str(len(content)))
     (tmp_path / "a.mrc.part.json").write_text(text)
@@ -298,7 +298,7 @@ def test_a_full_disk_is_one_line(archive, content, tmp_path):
         assert (disk / "a.mrc").read_bytes() == content
 
 
-def test_a_file_that_is_here_already_is_not_fetched_again(archive, content, tmp_path):
+def test_a_file_that_is_already_here_is_not_fetched_again(archive, content, tmp_path):
     path = tmp_path / "a.mrc"
     fetch(archive, path)
     os.utime(path, (1, 1))

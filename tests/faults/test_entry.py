@@ -61,7 +61,7 @@ def test_an_entry_is_listed_once(archive, settings, tmp_path):
     assert cache.read_text().splitlines()[:3] == [f"# {archive.url}{FOLDER}", "name", "a.mrc"]
 
 
-def test_another_folder_is_listed_anew(archive, settings, tmp_path):
+def test_another_folder_is_listed_again(archive, settings, tmp_path):
     list_entry(settings, tmp_path, HURRY)
     archive.files["/10025/data/"] = listing(["z.mrc"])
     assert list_entry({**settings, "directory": "data"}, tmp_path, HURRY) == ["z.mrc"]
@@ -81,7 +81,7 @@ def test_a_wrong_entry_or_pattern_is_one_line(settings, tmp_path, change, words)
 
 
 @pytest.mark.parametrize("fault", ["503", "hang up", "cut short"])
-def test_a_bad_listing_is_asked_for_again_and_never_kept(archive, settings, tmp_path, fault):
+def test_a_bad_listing_is_requested_again_and_never_kept(archive, settings, tmp_path, fault):
     archive.misbehave = lambda request: fault
     assert "gave up after 4 failed attempts" in unlisted(settings, tmp_path)
     assert not (tmp_path / "results").exists()

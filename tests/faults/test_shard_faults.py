@@ -1,4 +1,4 @@
-"""A full disk or a kill leaves no shard that looks whole, and the next run makes it."""
+"""A full disk or a kill leaves no shard that looks complete, and the next run makes it."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from mrc_files import noise_image, write_mrc
 from small_disk import small_disk
 
 
-def test_a_full_disk_leaves_no_shard_that_looks_whole(tmp_path):
+def test_a_full_disk_leaves_no_shard_that_looks_complete(tmp_path):
     halves = [write_mrc(tmp_path / f"{n}.mrc", noise_image(512, 512, n)) for n in range(2)]
     script = [sys.executable, REPOSITORY / "workflow" / "scripts" / "shard_micrograph.py"]
     with small_disk(tmp_path / "disk", 4) as disk:  # one side has 3.5 MiB of patches
@@ -41,7 +41,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
-def test_a_killed_job_leaves_no_shard_and_the_next_one_tidies_up(tmp_path):
+def test_a_killed_job_leaves_no_shard_and_the_next_job_cleans_up(tmp_path):
     image = write_mrc(tmp_path / "a.mrc", noise_image(1024, 1024))
     arguments = ["--target", "lowpass", "--patch-size-px", "64", "--stride-px", "16"]
     scripts = REPOSITORY / "workflow" / "scripts"

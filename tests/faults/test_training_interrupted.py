@@ -1,4 +1,4 @@
-"""A training that is interrupted, at any moment and by any means, ends as if it had not been."""
+"""A training interrupted at any moment and by any means ends as if it had not been."""
 
 import contextlib
 import csv
@@ -28,7 +28,7 @@ def manifest(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def whole(manifest, tmp_path_factory):
-    """The training that nothing interrupts: 15 steps in 3 epochs."""
+    """An uninterrupted training: 15 steps in 3 epochs."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield train(manifest, tmp_path_factory.mktemp("whole"), **SETTINGS)
@@ -57,7 +57,7 @@ def signal_at(monkeypatch, method, calls, number):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("step", [1, 4, 5, 6, 14, 15])
 def test_a_signal_in_any_step(manifest, whole, tmp_path, monkeypatch, step, number):
-    """Steps 5 and 15 are the last of an epoch (an uneven batch), 1 and 6 the first."""
+    """Steps 5 and 15 are the last of an epoch (a smaller batch), 1 and 6 the first."""
     with monkeypatch.context() as patch:
         signal_at(patch, "step", step, number)
         with pytest.raises(SystemExit) as stopped:
@@ -83,7 +83,7 @@ def test_a_signal_during_evaluation(manifest, whole, tmp_path, monkeypatch, call
 
 def test_many_signals_in_one_training(manifest, whole, tmp_path, monkeypatch):
     continued = None
-    for _ in range(8):  # 15 steps, two an attempt
+    for _ in range(8):  # 15 steps, two per attempt
         assert continued is None
         with monkeypatch.context() as patch, contextlib.suppress(SystemExit):
             signal_at(patch, "step", 2, signal.SIGTERM)
@@ -102,7 +102,7 @@ def test_a_second_signal_costs_nothing(manifest, whole, tmp_path, monkeypatch):
     assert_same_weights(train(manifest, tmp_path, **SETTINGS), whole)
 
 
-# The same with real processes, which may be anywhere: starting, reading, writing.
+# The same with real processes, which may be starting, reading or writing.
 
 
 def command(manifest, folder, **settings):
@@ -112,7 +112,7 @@ def command(manifest, folder, **settings):
 
 
 def run_until_done(arguments, moments, number, checkpoint):
-    """Start the training again and again, with a signal after each of `moments` (s).
+    """Start the training repeatedly, with a signal after each of `moments` (s).
 
     The moments count from the first checkpoint of each start. Returns the exit statuses.
     """
@@ -131,14 +131,14 @@ def run_until_done(arguments, moments, number, checkpoint):
 
 
 def time_of_change(path):
-    """Return when a file was last replaced, None if it is not there."""
+    """Return when a file was last replaced, None if it does not exist."""
     return path.stat().st_mtime_ns if path.exists() else None
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-@pytest.mark.usefixtures("whole")  # for its number of threads, on which the last bits depend
+@pytest.mark.usefixtures("whole")  # sets the number of threads, on which the last bits depend
 def test_a_process_that_is_killed_at_random_moments(manifest, tmp_path, number):
-    """SIGKILL loses what came after the last checkpoint, and nothing else."""
+    """SIGKILL loses only what came after the last checkpoint."""
     settings = {"epochs": 80, "checkpoint_minutes": 1e-4}
     folder = tmp_path / "killed"
     seed = random.randrange(1000)
@@ -147,7 +147,7 @@ def test_a_process_that_is_killed_at_random_moments(manifest, tmp_path, number):
     arguments = command(manifest, folder, **settings)
     statuses = run_until_done(arguments, moments, number, folder / "checkpoint.pt")
     assert statuses[-1] == 0
-    assert set(statuses[:-1]) <= {128 + number, -number, 0}  # -number: outside of the training
+    assert set(statuses[:-1]) <= {128 + number, -number, 0}  # -number: outside the training
     network, _ = load_model(folder / "denoiser.safetensors")
     weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
     assert_same_weights(weights, train(manifest, tmp_path / "whole", **settings))
@@ -155,7 +155,7 @@ def test_a_process_that_is_killed_at_random_moments(manifest, tmp_path, number):
 
 
 def test_two_processes_name_the_patches_of_a_loss_that_is_not_finite(tmp_path):
-    """The pixel is in the part of the second process; both know of it."""
+    """The pixel is in the second process's part; both processes report it."""
     manifest = write_dataset(tmp_path / "dataset", test=(8,))
     values = np.memmap(tmp_path / "dataset" / "test_0.input", np.float32, "r+")
     values[6 * 256] = np.nan
@@ -165,7 +165,7 @@ def test_two_processes_name_the_patches_of_a_loss_that_is_not_finite(tmp_path):
     process = subprocess.run(arguments, env=environment, stderr=subprocess.PIPE, text=True)
     assert process.returncode == 1
     lines = [line for line in process.stderr.splitlines() if "test split is nan" in line]
-    assert lines  # the first process to say it stops the other
+    assert lines  # the first process to report it stops the other
     for line in lines:
         assert "after epoch 1, batch 2: found patches test_0 (y 64, x 7), " in line
         assert "test_0 (y 96, x 7, 1 pixels not finite)" in line

@@ -1,4 +1,4 @@
-"""The dataset under Snakemake: what a new, edited or moved micrograph costs, and what survives."""
+"""The dataset under Snakemake: the cost of a new, edited or moved micrograph, and what survives."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def add_micrograph(directory, name):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A run folder with a dataset of three micrographs; one test goes on where the other ended."""
+    """A run folder with a dataset of three micrographs; each test continues from the last."""
     directory = tmp_path_factory.mktemp("growth")
     write_config(directory, CONFIG)
     for name in "abd":
@@ -62,12 +62,12 @@ def test_growth_and_an_edited_shard(run):
     shard = run / "results" / "shards" / "b.input.bin"
     with open(shard, "ab") as file:
         file.write(b"edited")
-    for _ in range(2):  # the second time, Snakemake has seen these inputs fail
+    for _ in range(2):  # the second time, Snakemake has already seen these inputs fail
         process = run_snakemake(run, *RUN, check=False)
         assert process.returncode == 1
         line = "concatenate_shards: results/shards/b.input.bin: was modified outside the workflow"
         assert line in process.stdout
-    shard.with_name("b.json").unlink()  # as the error says
+    shard.with_name("b.json").unlink()  # as the error advises
     run_snakemake(run, *RUN)
     assert binaries(run) == grown
     assert dataset_faults(dataset) == []

@@ -1,4 +1,4 @@
-"""A shard is made in the memory of a row of patches, whatever the micrograph's height."""
+"""Making a shard needs the memory of one row of patches, whatever the micrograph's height."""
 
 import subprocess
 import sys
@@ -11,9 +11,9 @@ from conftest import REPOSITORY
 
 WIDTH_PX, PATCH_PX = 3000, 512
 LIMIT_MIB = 80  # interpreter and NumPy 28, two rows of patches 12, blocks; no image (34 or 69)
-GROWTH_MIB = 12  # allocator's whim; a held image would add 34
+GROWTH_MIB = 12  # allocator noise; an image in memory would add 34
 
-# A child's ru_maxrss starts from the memory of its parent: this small process stands between.
+# A child's ru_maxrss starts at its parent's memory, so this small process runs in between.
 MEASURE = (
     "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True); "
     "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)"
@@ -22,7 +22,7 @@ MEASURE = (
 
 @pytest.fixture(scope="module")
 def halves(tmp_path_factory):
-    """Return height -> the two halves of that height."""
+    """Return {height: the two halves of that height}."""
     folder = tmp_path_factory.mktemp("halves")
     pairs = {}
     for height_px in (3000, 6000):

@@ -1,4 +1,4 @@
-"""A tiny run of everything, then what a user does next: again, one file lost, one file more."""
+"""A tiny full run, then what a user does next: run again, lose a file, add a file."""
 
 import json
 import shutil
@@ -62,7 +62,7 @@ def test_a_second_run_has_nothing_to_do(run):
         ("micrographs/sim_0003_ODD.mrc", {"simulate_micrograph": 1, "shard_micrograph": 1}, set()),
     ],
 )
-def test_a_lost_file_is_remade_with_what_follows_and_nothing_else(run, lost, remade, kept):
+def test_a_lost_file_and_its_dependents_are_remade_and_nothing_else(run, lost, remade, kept):
     path = run / "results" / lost
     aside = path.with_name(path.name + ".aside")
     path.rename(aside)
@@ -74,8 +74,8 @@ def test_a_lost_file_is_remade_with_what_follows_and_nothing_else(run, lost, rem
     assert not kept & set(jobs)
 
 
-def test_one_micrograph_more_costs_one_shard_and_a_broken_one_is_listed(run):
-    """A copy of the run goes on with files: the old pairs, a new one and a truncated one."""
+def test_a_new_micrograph_costs_one_shard_and_a_broken_one_is_listed(run):
+    """A copy of the run continues from files: the old pairs, a new one and a truncated one."""
     directory = run.with_name("grown")
     shutil.copytree(run, directory)
     config = {
@@ -88,7 +88,7 @@ def test_one_micrograph_more_costs_one_shard_and_a_broken_one_is_listed(run):
         },
     }
     write_config(directory, config)
-    run_snakemake(directory, "--cores", "2", "shards")  # the same files are the user's own now
+    run_snakemake(directory, "--cores", "2", "shards")  # the same files now count as the user's own
     results = directory / "results"
     for half in ("EVN", "ODD"):
         source = results / f"micrographs/sim_0001_{half}.mrc"

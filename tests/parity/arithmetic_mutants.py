@@ -27,7 +27,7 @@ def wrong_bias(name, layer, factor):
 
 
 def wrong_loss(name, value=1.0, gradient=1.0):
-    """Register a mutant whose loss and derivative have wrong factors: functions of (N,1,H,W)."""
+    """Register a mutant whose loss and derivative have wrong factors, functions of (N,1,H,W)."""
 
     class WrongLoss(numpy_cnn.Network):
         def loss(self, output, target):

@@ -1,4 +1,4 @@
-"""Mistakes in the course of a run: what is kept from call to call, training steps, precision."""
+"""Mistakes in the course of a run: state kept between calls, training steps, precision."""
 
 import numpy as np
 from registry import network, numpy_cnn
@@ -6,7 +6,7 @@ from registry import network, numpy_cnn
 
 @network("outputs accumulate from the second call on (beta)")
 class StaleOutput(numpy_cnn.Network):
-    """A saved beta: 0 in the first call, 1 in those after it, on buffers that are kept."""
+    """A saved beta: 0 in the first call, 1 in later calls, on buffers that are kept."""
 
     def __init__(self):
         super().__init__()
@@ -42,7 +42,7 @@ class StaleSquares(numpy_cnn.Network):
 
 
 class StepMistake(numpy_cnn.Network):
-    """A base for mistakes in training only: the cases are evaluated with N = 2, 2, 3, 2."""
+    """A base for mistakes in training only. The cases are evaluated with N = 2, 2, 3, 2."""
 
     step = 0
 
@@ -97,7 +97,7 @@ decaying("weight decay 1e-4", 1e-4)
 
 
 def small_batches(name, factor):
-    """Register a mutant whose update after a smaller batch (of one) is `factor` of the right."""
+    """Register a mutant whose update after a smaller batch (of one) is scaled by `factor`."""
 
     class SmallBatch(StepMistake):
         def evaluate(self, x, target, weights):
@@ -148,7 +148,7 @@ class TrainedWeights(StepMistake):
 
 
 def rounded(name, bits, results):
-    """Register a mutant whose products have operands (and results) of `bits` bits of mantissa."""
+    """Register a mutant whose products have operands (and results) with `bits` mantissa bits."""
     drop = 23 - bits
 
     def shorten(x):

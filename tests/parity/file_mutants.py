@@ -1,4 +1,4 @@
-"""Right results in spoiled files."""
+"""Correct results in damaged files."""
 
 import json
 

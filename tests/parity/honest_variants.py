@@ -1,4 +1,4 @@
-"""Float32 arithmetic that is right and different."""
+"""Float32 arithmetic that is correct but different."""
 
 import numpy as np
 from registry import HONEST, network, numpy_cnn

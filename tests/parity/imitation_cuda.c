@@ -33,7 +33,7 @@ API int cuDeviceGetName(char *name, int size, int device) {
     return 0;
 }
 
-/* runtime: memory starts as NaN, as nobody should count on zeros */
+/* runtime: memory starts as NaN, because no code may rely on zeros */
 API int cudaMalloc(void **p, size_t bytes) {
     CHECK(bytes > 0);
     *p = aligned_alloc(256, (bytes + 255) / 256 * 256);
@@ -140,7 +140,7 @@ API int cudnnSetActivationDescriptor(void *p, int mode, int nan, double coeffici
     return 0;
 }
 
-/* cuDNN arithmetic: sums in double, as slow as it is simple */
+/* cuDNN arithmetic: sums in double, slow and simple */
 static int fits(const Object *x, const Object *w, const Object *conv, const Object *y) {
     return is(x, TENSOR) && is(w, FILTER) && is(conv, CONVOLUTION) && is(y, TENSOR)
         && conv->a[0] == 1 && conv->a[1] == 3 && x->a[0] == y->a[0] && x->a[2] == y->a[2]
@@ -219,8 +219,8 @@ API int cudnnActivationBackward(void *h, Object *act, const float *alpha, Object
     return 0;
 }
 
-/* The searches offer a TF32 algorithm, one that needs too much memory and one that fails before
-   the one to take, and scribble over the result as the real ones do. */
+/* The searches first offer a TF32 algorithm, one that needs too much memory and one that fails,
+   then the right one. Like the real searches, they overwrite the result. */
 typedef struct { int algorithm, status; float ms; size_t memory; int sure, math, r[3]; } Candidate;
 static int search(int asked, int *returned, Candidate *found, void *space, size_t bytes) {
     CHECK(asked >= 4 && returned && found && space && bytes && sizeof(Candidate) == 48);

@@ -2,7 +2,7 @@
 
     python tests/parity/kill_matrix.py [--json]
 
-With --json the document stays as it is, and what was seen goes to standard output.
+With --json the document stays unchanged and the results go to standard output.
 """
 
 import argparse
@@ -21,7 +21,7 @@ CLASSES = ("tf32", "float16", "bfloat16")
 
 
 def row(name, verdict):
-    """Return a mutant's row: a cross a rung that fails, and the diagnosis."""
+    """Return a mutant's row: a cross per failing rung, and the diagnosis."""
     crosses = ["x" if state == "failed" else "" for state in verdict["rungs"].values()]
     words = "; ".join(verdict["diagnosis"]) or "passed"
     return "| " + " | ".join([name, *crosses, words.replace("|", "/")]) + " |"
@@ -36,7 +36,7 @@ def table(verdicts):
 
 
 def passing(judge, name):
-    """Return {name: lower classes in which it passes}, or {} where there are none."""
+    """Return {name: lower classes in which it passes}, or {} if it passes in none."""
     if judge("bfloat16")["verdict"] != "passed":  # the widest
         return {}
     return {name: [c for c in CLASSES if judge(c)["verdict"] == "passed"]}
@@ -49,7 +49,7 @@ def classes_table(declared):
 
 
 def run_all(scratch):
-    """Return verdicts on mutants, on honest variants, and classes that mutants pass in, by name."""
+    """Return, by name, verdicts on mutants and honest variants and the classes mutants pass in."""
     import numpy as np
     from mutants import HONEST, MUTANTS
 
@@ -71,13 +71,13 @@ def run_all(scratch):
 
 
 def replaced(text, begin, end, content):
-    """Return the text with other content between two marks."""
+    """Return the text with the content between two marks replaced."""
     before, after = text[: text.index(begin)], text[text.index(end) :]
     return f"{before}{begin}\n{content}\n{after}"
 
 
 def main():
-    """Run everything; replace the tables, or print what was seen."""
+    """Run everything; replace the tables, or print the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", action="store_true", help="print, and leave the document alone")
     options = parser.parse_args()

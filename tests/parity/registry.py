@@ -25,7 +25,7 @@ def network(name, registry=MUTANTS):
 
 
 def tampered(name):
-    """Register a function that spoils a folder of honest results."""
+    """Register a function that damages a folder of honest results."""
 
     def register(spoil):
         def write(bundle, output):
@@ -42,5 +42,5 @@ def tampered(name):
 
 
 def flip(weight):
-    """Turn kernels by 180 degrees."""
+    """Rotate kernels by 180 degrees."""
     return np.ascontiguousarray(weight[:, :, ::-1, ::-1])

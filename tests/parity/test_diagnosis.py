@@ -1,4 +1,4 @@
-"""What the checker says of a wrong result, where a wrong explanation would be easy."""
+"""What the checker says about a wrong result when a wrong explanation would be easy."""
 
 import shutil
 from itertools import accumulate
@@ -18,7 +18,7 @@ def honest(tmp_path_factory):
 
 
 def diagnosis(honest, tmp_path, change):
-    """Return the diagnosis after the losses (a list) of loss.tsv were changed."""
+    """Return the diagnosis after changing the losses (a list) in loss.tsv."""
     output = shutil.copytree(honest / "output", tmp_path / "output")
     lines = (output / "loss.tsv").read_text().splitlines()
     names, losses = zip(*(line.split("\t") for line in lines[1:]), strict=True)
@@ -38,13 +38,13 @@ def test_only_a_small_error_of_a_loss_may_be_rounding(honest, tmp_path, factor, 
     assert ("in float64 or pairwise" in words[0]) == advice
 
 
-def test_a_repeated_loss_that_is_wrong_says_nothing_of_gradients(honest, tmp_path):
+def test_a_wrong_repeated_loss_says_nothing_about_gradients(honest, tmp_path):
     (words,) = diagnosis(honest, tmp_path, lambda losses: [*losses[:-1], 1.5])
     assert "now its loss is not" in words
     assert "gradients" not in words
 
 
-def test_what_overflows_is_explained_by_nothing():
+def test_an_overflow_gets_no_explanation():
     right = np.ones((2, 3))
     found = np.full((2, 3), 1e200)
     with np.errstate(over="ignore"):

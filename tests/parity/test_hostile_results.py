@@ -1,4 +1,4 @@
-"""Whatever an implementation writes, the checker judges it and does not crash."""
+"""Whatever an implementation writes, the checker gives a verdict and does not crash."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def doubles(honest, tmp_path):
 
 
 def judge(honest, output, tmp_path):
-    """Return the verdict, which was written in all three forms and read again."""
+    """Return the verdict after writing it in all three forms and reading it back."""
     verdict = compare(Bundle(honest / "bundle"), output)
     paths = [tmp_path / name for name in ("verdict.json", "verdict.txt", "junit.xml")]
     write_verdict(verdict, *paths)
@@ -100,7 +100,7 @@ def test_a_huge_loss_fails_and_is_judged(honest, output, tmp_path, table, value)
 def test_rows_that_contradict_one_another_fail(honest, output, tmp_path, table):
     first = (output / table).read_text().splitlines()[1]
     with open(output / table, "a") as file:
-        file.write(first + "\n")  # the same again is harmless
+        file.write(first + "\n")  # an identical row is harmless
     assert judge(honest, output, tmp_path)["verdict"] == "passed"
     with open(output / table, "a") as file:
         file.write(first.split("\t")[0] + "\t0.5\n")

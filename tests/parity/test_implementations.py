@@ -1,4 +1,4 @@
-"""The implementations that come with clearice, on what is here: CPUs, and an imitated cuDNN."""
+"""The implementations that come with clearice, on the CPU and on an imitated cuDNN."""
 
 import argparse
 import json
@@ -93,7 +93,7 @@ def run_cudnn(bundle, output, *arguments):
 
 
 def test_the_cudnn_program_passes_on_an_imitated_cudnn(bundle, imitation, tmp_path):
-    """Every call, argument and buffer is checked on the CPU; only NVIDIA's arithmetic is not."""
+    """Checks every call, argument and buffer on the CPU, but not NVIDIA's arithmetic."""
     process = run_cudnn(bundle, tmp_path, "--libraries", imitation)
     assert process.returncode == 0, process.stderr
     verdict = compare(bundle, tmp_path)
@@ -128,7 +128,7 @@ def test_the_cudnn_program_says_in_one_line_that_it_cannot_run(bundle, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["numpy_cnn", "torch_cnn", "cudnn_cnn"])
-def test_an_implementation_is_a_witness_that_knows_nothing_of_clearice(name):
+def test_an_implementation_uses_nothing_from_clearice(name):
     for path in IMPLEMENTATIONS.glob("*.py"):
         assert "clearice" not in path.read_text()
     assert (IMPLEMENTATIONS / f"{name}.py").is_file()

@@ -14,7 +14,7 @@ TABLE = HERE.parent.parent / "docs" / "parity.md"
 
 @pytest.fixture(scope="module")
 def kill_matrix():
-    """What kill_matrix.py sees, in a process of its own: threads of BLAS only wait on so little."""
+    """The result of kill_matrix.py, in a separate process with one BLAS thread: it is faster."""
     process = subprocess.run(
         [sys.executable, HERE / "kill_matrix.py", "--json"],
         capture_output=True,
@@ -45,7 +45,7 @@ def test_lower_precisions_pass_as_what_they_declare(kill_matrix):
 
 
 def test_only_small_errors_pass_in_a_lower_class(kill_matrix):
-    """A mistake of the network, the loss or the gradients is none in any class."""
+    """A mistake in the network, the loss or the gradients is rejected in every class."""
     small = ("TF32", "bfloat16", "float16", "one element off", "learning rate", "weight decay")
     large = [name for name in kill_matrix["declared"] if not name.startswith((*small, "momentum"))]
     assert large == []
