@@ -6,6 +6,7 @@ By hand: train_denoiser.py MANIFEST OUTPUT [--architecture NAME] [--set epochs=3
 
 import argparse
 import json
+import os
 import platform
 import sys
 from pathlib import Path
@@ -74,6 +75,13 @@ def own_device(name, processes):
     return device
 
 
+def use_threads(count):
+    """Compute on `count` cores, here and in the processes launched from here; None: PyTorch's."""
+    if count is not None:
+        os.environ["OMP_NUM_THREADS"] = str(count)
+        torch.set_num_threads(count)
+
+
 def write_results(run, flags, model, history, training):
     """Write the model, its history and the record of how it was trained."""
     manifest, settings, last = run.manifest, run.settings, run.rows[-1]
@@ -129,6 +137,8 @@ def main(arguments=None):
             raise InputError("not a setting", expected="--set KEY=VALUE", found=text)
         given[key] = yaml.safe_load(value)
     config = complete_config({"model": {options.architecture: given}})
+    settings = config["model"][options.architecture]
+    use_threads(settings.pop("threads"))  # as in the workflow, no setting of the model
     train_denoiser(
         options.manifest,
         *(
@@ -136,7 +146,7 @@ def main(arguments=None):
             for name in ("denoiser.safetensors", "history.tsv", "training.json")
         ),
         options.architecture,
-        config["model"][options.architecture],
+        settings,
         options.checkpoint,
     )
 

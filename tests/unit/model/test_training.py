@@ -262,6 +262,23 @@ def test_the_script_writes_model_history_and_record(manifest, tmp_path, script):
         script.main([*arguments, "--set", "epoch=3"])
 
 
+def test_threads_by_hand_are_used_and_are_no_setting_of_the_model(
+    manifest, tmp_path, script, monkeypatch
+):
+    monkeypatch.setenv("OMP_NUM_THREADS", "")  # restored after the test
+    before = torch.get_num_threads()
+    arguments = ["--set", "epochs=1", "--set=device=cpu", "--set", "threads=3"]
+    try:
+        script.main([str(manifest), str(tmp_path), *arguments])
+    finally:
+        torch.set_num_threads(before)
+    _, metadata = load_model(tmp_path / "denoiser.safetensors")
+    record = json.loads((tmp_path / "training.json").read_text())
+    assert record["threads"] == 3
+    assert "threads" not in record["settings"]
+    assert "threads" not in json.loads(metadata["config"])  # as the workflow writes it
+
+
 @pytest.fixture
 def script(repository):
     """The module workflow/scripts/train_denoiser.py."""
