@@ -46,7 +46,7 @@ def repeat(value):
 
 
 def measure_baseline(manifest, device, plan, _options):
-    """Plain PyTorch: eager float32, torch's DataLoader, one loss read a block."""
+    """Plain PyTorch: eager float32, torch's DataLoader, one loss read per block."""
     set_precision("float32")
     network = build_network("simple_cnn").to(device)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)

@@ -20,8 +20,8 @@ NOISE_FLOOR = 0.25  # variance of the noise of either half: half of that of thei
 def write_dataset(folder, *, train=(4, 5), test=(3,), size_px=16, dtype="float32", seed=0):
     """Write a dataset of noisy halves of smooth images; return the path of its manifest.
 
-    `train` and `test` are the numbers of patches of their micrographs. Files are one a
-    micrograph and side, as with `concatenate: false`, inputs and targets at unlike offsets.
+    `train` and `test` are the numbers of patches of their micrographs. There is one file
+    per micrograph and side, as with `concatenate: false`, inputs and targets at unlike offsets.
     """
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Several processes, one a device, that train as one."""
+"""Several processes, one per device, that train as one."""
 
 import os
 import signal

@@ -36,7 +36,7 @@ class Loader:
 
     `batch_size` and `patch_size_px` are the largest batch's, `dtype` the dataset's (NumPy).
     Host memory is `buffer_mib` at most, whatever the dataset's size. `waited_s` is how long the
-    device (on a CPU: the consumer) has stood still for want of data.
+    device (on a CPU: the consumer) has stood still waiting for data.
     """
 
     def __init__(self, batch_size, patch_size_px, dtype, device, *, threads=8, buffer_mib=64):

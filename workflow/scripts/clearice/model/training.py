@@ -90,8 +90,8 @@ class Training:
         """Train to the last epoch, writing `checkpoint` on the way; `rows` become the history.
 
         SIGTERM or SIGINT ends it between two steps with a checkpoint and SystemExit(128 + n).
-        Raises InputError for a loss that is not finite, naming the patches, and for want of
-        memory.
+        Raises InputError for a loss that is not finite, naming the patches, and when
+        memory runs out.
         """
         settings, course = self.settings, self.course
         total = self.feed.batches_per_epoch * settings["epochs"]
