@@ -3,7 +3,7 @@
 pandas is imported when a table is written or read, not before: jobs that do neither start faster.
 """
 
-import math
+from clearice.numbers import finite
 
 
 def table_text(columns, rows):
@@ -39,9 +39,9 @@ def read_table(path):
 def number(text):
     """Return text (or a number) as int or float; None where it is empty or not finite."""
     try:
-        value = float(text)
+        value = finite(float(text))
     except (TypeError, ValueError):
         return None
-    if not math.isfinite(value):
+    if value is None:
         return None
     return int(value) if value.is_integer() and "." not in str(text) else value

@@ -10,6 +10,7 @@ import numpy as np
 
 from clearice.denoised.bands import overlapping_bands, plain_spans, window_origins
 from clearice.denoised.spectra import RingSums
+from clearice.numbers import finite
 
 WINDOW_PX = 512  # of the Fourier ring correlation
 BAND_PX = 64  # rows at a time for sums over pixels, so that their float64 copies stay small
@@ -109,8 +110,8 @@ def compare_micrographs(readers, window_px=WINDOW_PX):
         results["_".join(pair)] = {
             "mse": moments[pair].mse,
             "psnr_db": psnr_db(moments[pair].mse, truth_range.span) if "truth" in pair else None,
-            "correlation": _number(moments[pair].correlation),
-            "frc": [_number(value, digits=6) for value in frc],
+            "correlation": finite(float(moments[pair].correlation)),
+            "frc": [finite(round(float(value), 6)) for value in frc],
         }
     return {
         "window_px": size,
@@ -151,11 +152,3 @@ def _ring_sums(readers, pairs, size):
         for left in window_origins(readers["raw"].width_px, size):
             rings.add({name: image[:, left : left + size] for name, image in rows.items()})
     return rings
-
-
-def _number(value, digits=None):
-    """Return a float for JSON; None if it is not finite."""
-    value = float(value)
-    if not math.isfinite(value):
-        return None
-    return value if digits is None else round(value, digits)

@@ -8,6 +8,7 @@ import math
 import numpy as np
 
 from clearice.errors import InputError
+from clearice.numbers import finite
 from clearice.parity.diagnosis import diagnose
 from clearice.parity.output import Results
 from clearice.parity.result_json import one_line
@@ -113,7 +114,7 @@ def _row(rung, name, fault=None, **facts):
         ("max_error", "at", "value", "reference", "relative_l2", "oracle_l2",
          "reference_oracle_l2", "percent")
     )  # fmt: skip
-    facts = {key: _finite(value) for key, value in facts.items()}
+    facts = {key: finite(value) for key, value in facts.items()}
     return {"rung": rung, "name": name, "passed": False, "fault": fault, **empty, **facts}
 
 
@@ -253,7 +254,3 @@ def _repeat_bit_equal(bundle, results):
 def _relative(error, reference):
     scale = norm(reference)
     return norm(error) / scale if scale else None
-
-
-def _finite(value):
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,8 +1,9 @@
 """result.json: what an implementation says of itself, read without trusting it."""
 
 import json
-import math
 import re
+
+from clearice.numbers import finite
 
 DEPTH = 20  # more than anyone writes, far below what recursion allows
 
@@ -32,7 +33,7 @@ def read_outcome(path):
         record = json.loads(
             path.read_text(encoding="utf-8"),
             parse_constant=lambda word: None,
-            parse_float=lambda word: _number(float(word)),
+            parse_float=lambda word: finite(float(word)),
             parse_int=lambda word: int(word) if len(word) < 300 else None,
         )
     except FileNotFoundError:
@@ -52,10 +53,6 @@ def read_outcome(path):
     if "message" in record:
         record["message"] = one_line(record["message"] or "")
     return record, None
-
-
-def _number(value):
-    return value if math.isfinite(value) else None
 
 
 def _clean(value, depth=0):
