@@ -17,6 +17,7 @@ OUTSIDE = {
     "clearice": "the version is a label",
     "clearice.bridge": "carries keywords, and errors to the log",
     "clearice.config": "a job gets its configuration as params",
+    "clearice.disk": "measures the room on a disk, and says that there is too little",
     "clearice.errors": "speaks to a person",
     "clearice.files": "files appear whole; their bytes are the caller's",
     "clearice.model.interruption": "watches for signals; a checkpoint continues to the same bytes",

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from clearice.dataset.manifest import ITEM_BYTES, SIDES, patch_bytes
-from clearice.disk import free_bytes
+from clearice.disk import disk_full, free_bytes
 from clearice.errors import InputError
 from clearice.micrographs.halves import check_headers
 from clearice.micrographs.mrc import open_micrograph
@@ -143,13 +143,13 @@ def disk_shortages(missing):
         if needed > free:
             parts = ", ".join(f"{kind} {gib(missing[kind])}" for kind in kinds)
             shortages.append(
-                InputError(
-                    f"the disk can't hold what is to be written ({parts})",
-                    file=existing(FOLDERS[kinds[0]]).resolve(),
+                disk_full(
+                    f"what is to be written ({parts})",
+                    existing(FOLDERS[kinds[0]]).resolve(),
+                    ", set dataset.concatenate: false or a larger patches.stride_px, "
+                    "or run anyway with --no-hooks",
                     expected=f"{gib(needed)} free",
                     found=gib(free),
-                    advice="make room, set dataset.concatenate: false or a larger "
-                    "patches.stride_px, or run anyway with --no-hooks",
                 )
             )
     return shortages

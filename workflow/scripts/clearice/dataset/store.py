@@ -16,7 +16,7 @@ from pathlib import Path
 
 from clearice.dataset.copying import append_binary, check_shard, hash_next
 from clearice.dataset.manifest import SIDES
-from clearice.disk import free_bytes, is_full
+from clearice.disk import disk_full, free_bytes, is_full
 from clearice.errors import InputError
 from clearice.files import read_json, remove_leftovers, sync_folder, write_json
 
@@ -166,13 +166,8 @@ def _check_free_space(store, split, segments, new):
 
 
 def _disk_full(folder, expected, found):
-    return InputError(
-        "the disk can't hold the dataset",
-        file=folder,
-        expected=expected,
-        found=found,
-        advice="make room and run again (what is there is kept), or set dataset.concatenate: false",
-    )
+    advice = " and run again (what is there is kept), or set dataset.concatenate: false"
+    return disk_full("the dataset", folder, advice, expected, found)
 
 
 def _append_shards(store, split, segments, new):
