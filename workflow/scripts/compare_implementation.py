@@ -9,6 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from clearice.bridge import run_job
 from clearice.errors import InputError
 from clearice.parity.comparison import compare
 from clearice.parity.verdict import verdict_text, write_verdict
@@ -71,8 +72,6 @@ def main(arguments=None):
 
 
 if "snakemake" in globals():
-    from clearice.bridge import run_job
-
     run_job(compare_implementation, snakemake)
 elif __name__ == "__main__":
     sys.exit(main())

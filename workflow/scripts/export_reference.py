@@ -4,6 +4,7 @@ from pathlib import Path
 
 import jsonschema
 
+from clearice.bridge import run_job
 from clearice.dataset.reader import open_split
 from clearice.errors import InputError
 from clearice.files import read_json, xxh3_of_file
@@ -44,6 +45,4 @@ def export_reference(model, dataset, manifest, settings, **_):
 
 
 if "snakemake" in globals():
-    from clearice.bridge import run_job
-
     run_job(export_reference, snakemake)

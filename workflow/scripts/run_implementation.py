@@ -16,6 +16,7 @@ import threading
 import time
 from pathlib import Path
 
+from clearice.bridge import run_job
 from clearice.files import write_json
 from clearice.parity.result_json import one_line, read_outcome
 from clearice.reference.names import RESULT
@@ -122,8 +123,6 @@ def _own_result(folder):
 
 
 if "snakemake" in globals():
-    from clearice.bridge import run_job
-
     # Not a param: another checkout is no reason to run again.
     repository = Path(__file__).resolve().parents[2]
     run_job(functools.partial(run_implementation, repository=repository), snakemake)
