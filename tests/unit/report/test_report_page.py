@@ -12,8 +12,9 @@ from clearice.errors import InputError
 from clearice.files import read_json, write_json
 from clearice.report.costs import Job, busy_seconds, read_jobs, step_table
 from clearice.report.facts import read_history, read_micrographs
-from clearice.report.headlines import duration, memory, summary_text, verdict_line
+from clearice.report.headlines import summary_text, verdict_line
 from clearice.report.page import MICROGRAPH_COLUMNS
+from clearice.report.words import duration, memory
 from report import main
 from report_run import Run, add_everything, text_of
 

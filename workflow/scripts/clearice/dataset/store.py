@@ -48,7 +48,7 @@ def grow(store, split, shards):
         new = list(by_name.values())
         _check_free_space(store, split, segments, new)
         _append_shards(store, split, segments, new)
-        print(f"{split}: {len(stored)} shards were there, {len(new)} were copied")
+        print(f"{split}: {len(stored)} shards were already stored, {len(new)} were copied")
     return stored + new
 
 

@@ -85,7 +85,7 @@ def write_verdict(verdict, json_path, text_path, junit_path):
 
 
 def junit_xml(verdict):
-    """Return JUnit XML: a test case a row, with its rung as class name."""
+    """Return JUnit XML: a test case per row, with its rung as class name."""
     rows = verdict.get("rows", [])
     skipped = verdict["verdict"] == "not run"
     suite = ElementTree.Element(

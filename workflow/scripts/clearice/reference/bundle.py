@@ -20,8 +20,8 @@ class BundleError(InputError):
 class Bundle:
     """A reference bundle: `manifest` (a dict) and its tensors.
 
-    Raises BundleError for a folder that is no bundle, another format version, a manifest that was
-    edited, a missing tensor or one whose bytes are not those that were written.
+    Raises BundleError for a folder that is not a bundle, another format version, a manifest that
+    was edited, a missing tensor or one whose bytes are not those that were written.
     """
 
     def __init__(self, folder):

@@ -171,7 +171,7 @@ def _write_training(writer, weights, training):
         honest = loss - exact[step]
         reach = tolerances.CLASS_FACTOR * abs(emulated_losses[step] - exact[step])
         facts.append(tolerances.loss_tolerances(steps[step][0], loss, honest, reach, exact[step]))
-    # One number a class: a step whose emulated error is 0 by chance must not be the judge.
+    # One number per class: a step whose emulated error is 0 by chance must not be the judge.
     widest = {precision: max(fact[precision] for fact in facts) for precision in facts[0]}
     return {"float32": losses, "float64": exact, "tolerance": widest}
 

@@ -15,7 +15,7 @@ PARAMETER_SHAPES = {
 
 
 def describe(tensors, losses, curve, cases, training, provenance):
-    """Return the manifest. `losses` and `curve` are numbers with tolerances, from reference.py."""
+    """Return the manifest. `losses` and `curve` are numbers with tolerances, from export.py."""
     manifest = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,

@@ -183,7 +183,7 @@ def gradient_scales(sums, results):
 
 
 def train(weights, crops, targets, batches, learning_rate, evaluate):
-    """Return (weights, losses) after one SGD step a batch; a step's loss is before its update.
+    """Return (weights, losses) after one SGD step per batch; a step's loss is before its update.
 
     `batches` are (first crop, crops); `evaluate(weights, x, target)` is one of the passes above
     and gives the dtype.

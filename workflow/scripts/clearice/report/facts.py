@@ -26,8 +26,8 @@ def read_micrographs(path):
 def read_history(path):
     """Return the rows of history.tsv as dicts of numbers, None where a field is empty.
 
-    A noise floor that a loss went below is none, and is taken out: the halves differ in more than
-    independent noise.
+    A noise floor that a loss went below is taken out: it is wrong, because the halves differ in
+    more than independent noise.
     """
     rows = [{key: number(value) for key, value in row.items()} for row in read_table(path)]
     for split in ("train", "test"):

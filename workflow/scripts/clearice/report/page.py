@@ -23,7 +23,6 @@ MICROGRAPH_COLUMNS = (
 )
 STEP_COLUMNS = ("step", "jobs", "seconds", "longest_s", "longest_job", "peak_rss_mib")
 
-
 _FIGURE_LABELS = {
     "loss": "Training and test loss against the epoch, with the noise floor.",
     "frc_target": "Fourier ring correlation of raw and denoised with the raw other half.",
