@@ -3,16 +3,17 @@
 import json
 
 import numpy as np
-import torch
 
 from clearice.config import complete_config
 from clearice.denoised.tiles import denoise_bands
-from clearice.micrographs.mrc import open_micrograph, write_micrograph
+from clearice.micrographs.mrc import open_micrograph
+from clearice.micrographs.mrc_writer import write_micrograph
 from clearice.micrographs.rows import MicrographRows, hot_pixel_limit
+from clearice.model.networks import Network
 from shard_micrograph import shard_micrograph
 
 
-class Recorder(torch.nn.Module):
+class Recorder(Network):
     """Keeps what it is given."""
 
     receptive_radius_px = 0

@@ -1,8 +1,8 @@
 """A micrograph through a network in tiles, equal to one pass over the whole image.
 
-A tile is read with a halo as wide as the network sees, and the halo's output is dropped. Only
-where a tile touches the micrograph's border does the network's own zero padding stay, exactly as
-in a whole-image pass. So no seams, and memory grows with the width of a band, not the height.
+A tile is read with a halo at least as wide as the network sees, and the halo's output is dropped.
+Only where a tile touches the micrograph's border does the network's own zero padding stay, exactly
+as in a whole-image pass. So no seams, and memory grows with the width of a band, not the height.
 """
 
 import numpy as np
@@ -21,14 +21,17 @@ def chosen_tile_px(tile_px, device):
 
 
 def denoise_bands(network, micrograph, *, tile_px, device="cpu"):
-    """Yield the denoised micrograph as bands of rows, (<= tile_px, W) float32, top to bottom.
+    """Yield the denoised micrograph as bands of rows, (b, W) float32, top to bottom.
 
     `network` is a networks.Network, `micrograph` a rows.MicrographRows. The network sees
-    (raw - mean) / std of the micrograph; the result is on the raw intensity scale. Raises
-    InputError where the network gives a value that is not finite.
+    (raw - mean) / std of the micrograph; the result is on the raw intensity scale.
+    `tile_px` is rounded up to the network's alignment. Raises InputError where the network gives a
+    value that is not finite.
     """
     mean, std = micrograph.survey.input.mean, micrograph.survey.input.std
-    height, halo = micrograph.height_px, network.receptive_radius_px
+    height, alignment = micrograph.height_px, network.alignment_px
+    # Tiles begin at multiples of the alignment only if their sides and halos are such multiples.
+    tile_px, halo = (_rounded_up(n, alignment) for n in (tile_px, network.receptive_radius_px))
     spans = plain_spans(height, tile_px, halo)
     bands = overlapping_bands(micrograph.blocks(), micrograph.width_px, spans)
     for top, (first, _), rows in zip(range(0, height, tile_px), spans, bands, strict=True):
@@ -44,6 +47,10 @@ def denoise_bands(network, micrograph, *, tile_px, device="cpu"):
                 advice="the model did not converge: lower its learning_rate and train again",
             )
         yield band
+
+
+def _rounded_up(count, multiple):
+    return -(-count // multiple) * multiple
 
 
 def _denoise_band(network, rows, tile_px, halo, device):
