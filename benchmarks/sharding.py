@@ -36,7 +36,7 @@ PATCH_PX, STRIDE_PX = 1024, 512
 MAKE = """
 import sys
 import numpy as np
-from clearice.micrographs.mrc import write_micrograph
+from clearice.micrographs.mrc_writer import write_micrograph
 path, height, width, seed = sys.argv[1], *map(int, sys.argv[2:])
 generator = np.random.default_rng(seed)
 slope = np.linspace(0, 1, width, dtype=np.float32)

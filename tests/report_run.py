@@ -11,7 +11,8 @@ from clearice.dataset.manifest import build_manifest, split_part
 from clearice.dataset.micrograph_table import micrograph_table
 from clearice.denoised.metrics import compare_micrographs
 from clearice.files import read_json, write_json
-from clearice.micrographs.mrc import open_micrograph, write_micrograph
+from clearice.micrographs.mrc import open_micrograph
+from clearice.micrographs.mrc_writer import write_micrograph
 from clearice.model.history import COLUMNS, write_history
 from report import report
 from shard_files import make_shard

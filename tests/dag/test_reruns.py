@@ -32,8 +32,9 @@ EDITS = {
     "a line of the tiles": ("scripts/clearice/denoised/tiles.py", LINE, DENOISED),
     "a network": ("scripts/clearice/model/networks.py", LINE, MODEL),
     "the rows of a patch": ("scripts/clearice/shards/patches.py", LINE, SHARDS),
-    "the pixels of a micrograph": (
-        "scripts/clearice/micrographs/mrc.py",
+    "the reading of a micrograph": ("scripts/clearice/micrographs/mrc.py", LINE, SHARDS),
+    "the simulation": (
+        "scripts/clearice/micrographs/simulation/optics.py",
         LINE,
         {"simulate_micrograph", *SHARDS},
     ),

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 
-from clearice.micrographs.mrc import write_micrograph
+from clearice.micrographs.mrc_writer import write_micrograph
 
 FILE = "/10025/data/averaged/a.mrc"
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from clearice.dataset.verification import dataset_faults
-from clearice.micrographs.mrc import write_micrograph
+from clearice.micrographs.mrc_writer import write_micrograph
 from conftest import planned_jobs, run_snakemake, write_config
 
 pytestmark = pytest.mark.slow

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from clearice.micrographs.mrc import write_micrograph
+from clearice.micrographs.mrc_writer import write_micrograph
 from conftest import REPOSITORY
 
 WIDTH_PX, PATCH_PX = 3000, 512

@@ -13,7 +13,7 @@ from clearice import planning
 from clearice.bridge import run_command
 from clearice.config import complete_config
 from clearice.errors import InputError
-from clearice.micrographs.mrc import write_micrograph
+from clearice.micrographs.mrc_writer import write_micrograph
 from clearice.micrographs.sources import find_micrographs
 from clearice.planning import bytes_missing, bytes_to_write, check_disk, plan_micrographs
 from clearice.shards.record import read_shard_record

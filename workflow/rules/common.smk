@@ -54,7 +54,7 @@ def code_of(script, *files):
     """Return a param: a fingerprint of the code that the script's results depend on.
 
     It covers the script, the library modules that it imports, and `files` (relative to workflow/).
-    Made when a job is planned, once a script: an edit reruns what depends on it, and nothing else.
+    Made when a job is planned, once per script: an edit reruns what depends on it, and nothing else.
     """
     return lambda wildcards: code_fingerprint(script, *files)
 

@@ -98,7 +98,7 @@ def implementation(key):
     return lambda wildcards: config["parity"]["implementations"][wildcards.implementation][key]
 
 
-def program_words(wildcards):
+def program_paths(wildcards):
     """Return the files that the command of an implementation names."""
     words = shlex.split(implementation("command")(wildcards))
     paths = [Path(word.replace("{repository}", str(workflow.basedir))) for word in words]
@@ -107,16 +107,16 @@ def program_words(wildcards):
 
 def program_files(wildcards):
     """Return the files of its command that are not Python, so that a newer one runs again."""
-    return [os.path.relpath(path) for path in program_words(wildcards) if path.suffix != ".py"]
+    return [os.path.relpath(path) for path in program_paths(wildcards) if path.suffix != ".py"]
 
 
 def program_code(wildcards):
     """Return the fingerprints of its Python files and of the modules beside them they import."""
-    return [fingerprint(path) for path in program_words(wildcards) if path.suffix == ".py"]
+    return [fingerprint(path) for path in program_paths(wildcards) if path.suffix == ".py"]
 
 
 def denoised_files(suffix):
-    """Return one file an accepted micrograph, or none where denoising is off."""
+    """Return one file per accepted micrograph, or none where denoising is off."""
     names = accepted_micrographs() if config["denoised"]["enabled"] else []
     return [f"results/denoised/{name}.{suffix}" for name in names]
 

@@ -17,7 +17,9 @@ from clearice.reference.bundle import Bundle, BundleError
 from clearice.reference.tolerances import PRECISIONS
 
 
-def compare_implementation(manifest, output, verdict, text, junit, name, precision, **_):
+def compare_implementation(
+    manifest, output, verdict, text, junit, name, precision, **_only_for_the_workflow
+):
     """Write the verdict on `output` as JSON, text and JUnit XML; a failed one is no error here.
 
     `manifest`: the bundle's manifest.json.

@@ -14,7 +14,8 @@ from clearice.denoised.metrics import compare_micrographs
 from clearice.denoised.tiles import chosen_tile_px, denoise_bands
 from clearice.errors import InputError
 from clearice.files import write_json, xxh3_of_file
-from clearice.micrographs.mrc import open_micrograph, write_micrograph
+from clearice.micrographs.mrc import open_micrograph
+from clearice.micrographs.mrc_writer import write_micrograph
 from clearice.micrographs.rows import MicrographRows, hot_pixel_limit
 from clearice.model.device import choose_device, set_precision
 from clearice.model.weights import load_model

@@ -14,7 +14,7 @@ from clearice.reference.export import write_bundle
 from clearice.schemas import REFERENCE_SCHEMA
 
 
-def export_reference(model, dataset, manifest, settings, **_):
+def export_reference(model, dataset, manifest, settings, **_only_for_the_workflow):
     """Write the bundle into the folder of `manifest` (the bundle's, results/reference).
 
     `model`: a safetensors file of simple_cnn; `dataset`: the dataset's manifest.json;

@@ -5,7 +5,7 @@ from clearice.errors import InputError
 from clearice.files import read_json, write_json
 
 
-def require_parity(verdicts, summary, required, **_):
+def require_parity(verdicts, summary, required, **_only_for_the_workflow):
     """Write the table of verdicts; raise InputError if one failed and `required` is true."""
     keys = ("implementation", "precision", "verdict", "lowest_failing_rung", "worst_percent")
     table = [{key: verdict.get(key) for key in keys} for verdict in map(read_json, verdicts)]

@@ -25,7 +25,7 @@ CANNOT_RUN = 3
 STOP_S = 10  # for a command that is stopped to end by itself
 
 
-def run_implementation(manifest, output, command, repository, **_):
+def run_implementation(manifest, output, command, repository, **_only_for_the_workflow):
     """Run `command --bundle DIR --output OUTPUT`; write OUTPUT/result.json.
 
     `manifest`: the bundle's manifest.json. In the words of `command`, {python} stands for this

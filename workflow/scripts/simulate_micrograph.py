@@ -1,7 +1,7 @@
 """Simulate one micrograph: two counted halves and the truth that they have in common."""
 
 from clearice.bridge import run_job
-from clearice.micrographs.mrc import write_micrograph
+from clearice.micrographs.mrc_writer import write_micrograph
 from clearice.micrographs.simulation.exposure import simulate
 
 

@@ -6,7 +6,6 @@ By hand: train_denoiser.py MANIFEST OUTPUT [--architecture NAME] [--set epochs=3
 
 import argparse
 import json
-import os
 import platform
 import sys
 from pathlib import Path
@@ -75,13 +74,6 @@ def own_device(name, processes):
     return device
 
 
-def use_threads(count):
-    """Compute on `count` cores, here and in the processes launched from here; None: PyTorch's."""
-    if count is not None:
-        os.environ["OMP_NUM_THREADS"] = str(count)
-        torch.set_num_threads(count)
-
-
 def write_results(run, flags, model, history, training):
     """Write the model, its history and the record of how it was trained."""
     manifest, settings, last = run.manifest, run.settings, run.rows[-1]
@@ -138,7 +130,8 @@ def main(arguments=None):
         given[key] = yaml.safe_load(value)
     config = complete_config({"model": {options.architecture: given}})
     settings = config["model"][options.architecture]
-    use_threads(settings.pop("threads"))  # as in the workflow, no setting of the model
+    if threads := settings.pop("threads"):  # as in the workflow, no setting of the model
+        torch.set_num_threads(threads)
     train_denoiser(
         options.manifest,
         *(

@@ -10,7 +10,7 @@ from clearice.dataset.manifest import build_manifest, read_manifest, split_part
 from clearice.dataset.reader import open_split
 from clearice.errors import InputError
 from clearice.files import read_json, write_json
-from clearice.micrographs.mrc import write_micrograph
+from clearice.micrographs.mrc_writer import write_micrograph
 from shard_files import make_shard
 from shard_micrograph import shard_micrograph
 

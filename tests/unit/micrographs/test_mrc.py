@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from clearice.errors import InputError
-from clearice.micrographs.mrc import open_micrograph, read_micrograph, write_micrograph
+from clearice.micrographs.mrc import open_micrograph, read_micrograph
+from clearice.micrographs.mrc_writer import write_micrograph
 from mrc_files import noise_image, pixels_for, write_mrc
 
 ALL_MODES = (0, 1, 2, 6, 12, 101)

@@ -97,6 +97,7 @@ def _start(command, rank, count, folder):
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),
         "WORLD_SIZE": str(count),
+        "OMP_NUM_THREADS": str(max(1, torch.get_num_threads() // count)),  # they share our cores
         _RENDEZVOUS: (Path(folder) / "rendezvous").as_uri(),
     }
     stream = sys.stderr if _is_file(sys.stderr) else None  # a job's log
