@@ -71,7 +71,7 @@ def write_denoised(network, model, micrograph, denoised, settings, device):
     with open_micrograph(micrograph) as reader:
         limit = hot_pixel_limit(reader, settings["hot_pixel_threshold"])
         rows = MicrographRows(reader, limit)
-        tile_px = chosen_tile_px(settings["tile_px"], device)
+        tile_px = chosen_tile_px(settings["tile_px"], device, network)
         write_micrograph(
             denoised,
             denoise_bands(network, rows, tile_px=tile_px, device=device),
@@ -86,8 +86,8 @@ def write_denoised(network, model, micrograph, denoised, settings, device):
             "height_px": reader.height_px,
             "width_px": reader.width_px,
             "pixel_size_angstrom": reader.pixel_size_angstrom,
-            "mean": rows.survey.input.mean,
-            "std": rows.survey.input.std,
+            "mean": rows.survey.input.location,
+            "std": rows.survey.input.scale,
             "hot_pixels": rows.hot_pixels,
         }
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from affine import affine_of
 from clearice.errors import InputError
 from clearice.micrographs.mrc_writer import write_micrograph
 from clearice.model.networks import SimpleCNN
@@ -59,13 +60,15 @@ def test_a_denoised_file_keeps_shape_voxel_size_origin_and_scale(tmp_path, model
         stored = file.data.astype(np.float64)
     network, _ = load_model(model_file)
     raw = raw.astype(np.float32)
+    location, scale = affine_of(raw)
     with torch.inference_mode():
-        whole = network(torch.from_numpy((raw - raw.mean()) / raw.std())[None, None])[0, 0]
-    expected = whole.numpy() * raw.std() + raw.mean()
+        seen = np.float32((raw - location) / scale)
+        whole = network(torch.from_numpy(seen)[None, None])[0, 0]
+    expected = whole.numpy() * scale + location
     assert stored == pytest.approx(expected, abs=1e-4 if dtype == "float32" else 0.05)
     record = json.loads(metrics.read_text())
     assert record["micrograph"] == "a.b"
-    assert record["mean"] == pytest.approx(raw.mean(dtype=np.float64))
+    assert [record["mean"], record["std"]] == pytest.approx([location, scale], rel=1e-6)
     assert record["pairs"]["raw_truth"]["mse"] == pytest.approx(1.0, rel=0.02)
     assert record["statistics"]["denoised"]["mean"] == pytest.approx(stored.mean(), abs=1e-3)
 

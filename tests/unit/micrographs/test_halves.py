@@ -102,7 +102,7 @@ def test_the_noise_floor_is_the_variance_of_the_normalised_noise_of_the_target(s
     first = SIGNAL + noise_image(700, 600, 1, std=std)
     second = SIGNAL + noise_image(700, 600, 2, std=target_std)
     survey = survey_of(first, second)
-    assert survey.noise_floor == pytest.approx(target_std**2 / survey.input.std**2, rel=0.03)
+    assert survey.noise_floor == pytest.approx(target_std**2 / survey.input.scale**2, rel=0.03)
     assert Survey(survey.input).noise_floor is None
 
 

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from affine import affine_of
 from clearice.micrographs.normalisation import RowStatistics, normalise
 
 
@@ -28,6 +29,9 @@ def test_statistics_equal_the_whole_image_in_float64(height, width, scale, seed)
     assert result.mean == pytest.approx(wide.mean(), rel=1e-12)
     assert result.std == pytest.approx(wide.std(), rel=1e-9, abs=1e-12)
     assert (result.minimum, result.maximum) == (image.min(), image.max())
+    location, spread = affine_of(image)
+    assert result.location == pytest.approx(location, rel=1e-6, abs=1e-12)
+    assert result.scale == pytest.approx(spread, rel=1e-5, abs=1e-12)
 
 
 def test_statistics_do_not_depend_on_how_rows_arrive():
@@ -42,6 +46,23 @@ def test_the_difference_is_taken_in_float64():
     statistics = RowStatistics()
     statistics.add_difference(first, second)
     assert statistics.result().mean == 1e8 - 1
+
+
+def test_a_dark_crystal_changes_neither_location_nor_scale():
+    image = np.random.default_rng(1).normal(500, 20, (256, 512)).astype(np.float32)
+    clean = statistics_of(image, 16)
+    image[20:140, 30:200] -= 400  # a sixth of the area
+    result = statistics_of(image, 16)
+    assert result.std > 6 * clean.std
+    assert result.location == pytest.approx(clean.location, abs=1)
+    assert result.scale == pytest.approx(clean.scale, rel=0.02)
+
+
+def test_an_image_of_mostly_constant_pieces_is_scaled_by_its_standard_deviation():
+    image = np.zeros((8, 128), np.float32)
+    image[0, :64] = np.arange(64)
+    result = statistics_of(image, 3)
+    assert (result.location, result.scale) == (0, result.std)
 
 
 def test_a_normalised_image_has_mean_0_and_standard_deviation_1():

@@ -5,6 +5,8 @@ Only where a tile touches the micrograph's border does the network's own zero pa
 as in a whole-image pass. So no seams, and memory grows with the width of a band, not the height.
 """
 
+import math
+
 import numpy as np
 import torch
 
@@ -13,55 +15,64 @@ from clearice.errors import InputError
 from clearice.micrographs.normalisation import normalise
 
 _TILE_PX = {"cpu": 256, "cuda": 2048}  # 256: activations of 16 channels stay in the cache
+_HALOS_PER_TILE = 3.5  # a tile's side, at least: a narrower one is mostly halo
+_LONG = 1.5  # a tile may be that much longer than asked, to save a short one behind it
 
 
-def chosen_tile_px(tile_px, device):
-    """Return `tile_px`, or where it is None a good one for the device."""
-    return tile_px or _TILE_PX.get(torch.device(device).type, 256)
+def chosen_tile_px(tile_px, device, network):
+    """Return `tile_px`, or where it is None a good one for the network on the device."""
+    chosen = _TILE_PX.get(torch.device(device).type, 256)
+    return tile_px or max(chosen, math.ceil(_HALOS_PER_TILE * network.receptive_radius_px))
 
 
 def denoise_bands(network, micrograph, *, tile_px, device="cpu"):
     """Yield the denoised micrograph as bands of rows, (b, W) float32, top to bottom.
 
     `network` is a networks.Network, `micrograph` a rows.MicrographRows. The network sees
-    (raw - mean) / std of the micrograph; the result is on the raw intensity scale.
-    `tile_px` is rounded up to the network's alignment. Raises InputError where the network gives a
-    value that is not finite.
+    (raw - location) / scale of the micrograph; the result is on the raw intensity scale.
+    `tile_px` is rounded to the network's alignment and to fill the image. Raises InputError where
+    the network gives a value that is not finite.
     """
-    mean, std = micrograph.survey.input.mean, micrograph.survey.input.std
+    location, scale = micrograph.survey.input.location, micrograph.survey.input.scale
     height, alignment = micrograph.height_px, network.alignment_px
     # Tiles begin at multiples of the alignment only if their sides and halos are such multiples.
-    tile_px, halo = (_rounded_up(n, alignment) for n in (tile_px, network.receptive_radius_px))
-    spans = plain_spans(height, tile_px, halo)
+    band_px, width_px = (
+        _even_side(length, tile_px, alignment) for length in (height, micrograph.width_px)
+    )
+    halo = _rounded_up(network.receptive_radius_px, alignment)
+    spans = plain_spans(height, band_px, halo)
     bands = overlapping_bands(micrograph.blocks(), micrograph.width_px, spans)
-    for top, (first, _), rows in zip(range(0, height, tile_px), spans, bands, strict=True):
-        bottom = min(top + tile_px, height)
-        band = _denoise_band(network, normalise(rows, mean, std), tile_px, halo, device)
-        band = band[top - first : bottom - first]  # without halos, (bottom - top, W)
-        band *= np.float32(std)
-        band += np.float32(mean)
+    for top, (first, _), rows in zip(range(0, height, band_px), spans, bands, strict=True):
+        inside = slice(top - first, min(top + band_px, height) - first)
+        band = np.empty((inside.stop - inside.start, rows.shape[1]), np.float32)
+        for left in range(0, rows.shape[1], width_px):
+            tile = rows[:, max(left - halo, 0) : left + width_px + halo]  # (B, T)
+            tile = normalise(tile, location, scale)
+            output = _through(network, tile, device)[inside, min(left, halo) :]
+            columns = band[:, left : left + width_px]
+            np.multiply(output[:, : columns.shape[1]], np.float32(scale), out=columns)
+        band += np.float32(location)
         if not np.isfinite(band).all():
             raise InputError(
-                f"the denoised rows {top} to {bottom - 1} hold NaN or infinity",
+                f"the denoised rows {top} to {top + len(band) - 1} hold NaN or infinity",
                 file=micrograph.path,
                 advice="the model did not converge: lower its learning_rate and train again",
             )
         yield band
 
 
+def _even_side(length_px, tile_px, alignment_px):
+    """Return the side of tiles that share a length evenly, none over _LONG times `tile_px`."""
+    count = max(round(length_px / tile_px), math.ceil(length_px / (_LONG * tile_px)), 1)
+    return _rounded_up(math.ceil(length_px / count), alignment_px)
+
+
 def _rounded_up(count, multiple):
     return -(-count // multiple) * multiple
 
 
-def _denoise_band(network, rows, tile_px, halo, device):
-    """Denoise a normalised band with its halos, (B, W), tile after tile."""
-    width = rows.shape[1]
-    denoised = np.empty_like(rows)
-    for left in range(0, width, tile_px):
-        right = min(left + tile_px, width)
-        first, last = max(left - halo, 0), min(right + halo, width)
-        tile = torch.from_numpy(np.ascontiguousarray(rows[:, first:last]))  # (B, T)
-        with torch.inference_mode():
-            output = network(tile[None, None].to(device))[0, 0]  # (B, T)
-        denoised[:, left:right] = output[:, left - first : right - first].float().cpu().numpy()
-    return denoised
+def _through(network, tile, device):
+    """Return what the network makes of a normalised tile with its halos, (B, T) float32."""
+    with torch.inference_mode():
+        output = network(torch.from_numpy(tile)[None, None].to(device))  # (1, 1, B, T)
+    return output[0, 0].float().cpu().numpy()

@@ -1,7 +1,11 @@
-"""Mean and standard deviation of a micrograph, row by row, and the affine made of them.
+"""Statistics of a micrograph, row by row, and the affine made of them.
 
 Sums are float64 and are taken row by row, so that the result does not depend on how the image
 was read (bands, blocks) nor on the number of cores.
+
+The affine takes a robust location and scale: medians over pieces of rows. Mean and standard
+deviation of a micrograph with one dark crystal are those of the crystal, and its particles would
+vanish in a flat field.
 """
 
 import dataclasses
@@ -9,22 +13,31 @@ import math
 
 import numpy as np
 
+PIECE_PX = 64  # of a row: short enough for a slow background, long enough for correlated noise
+
 
 @dataclasses.dataclass(frozen=True)
 class Statistics:
-    """Population mean and standard deviation, smallest and largest value of all pixels."""
+    """What is known of all pixels of an image.
+
+    Population mean and standard deviation, smallest and largest value; `location` and `scale`:
+    the medians of the means and of the standard deviations of pieces of PIECE_PX pixels.
+    """
 
     mean: float
     std: float
     minimum: float
     maximum: float
+    location: float
+    scale: float
 
 
 class RowStatistics:
     """Accumulates Statistics over blocks of whole rows of one width (two-pass within a row)."""
 
     def __init__(self):
-        self._means, self._squares = [], []  # one float64 array (rows,) a block
+        self._means, self._squares = [], []  # per block, float64 (rows,)
+        self._piece_means, self._piece_stds = [], []  # per block, float32 (rows, pieces)
         self._minimum, self._maximum = math.inf, -math.inf
         self._width_px = None
         self._scratch = np.empty((0, 0))
@@ -52,7 +65,15 @@ class RowStatistics:
     def _take(self, wide, minimum, maximum):
         means = wide.mean(axis=1)
         wide -= means[:, None]
+        piece_px = min(PIECE_PX, wide.shape[1])
+        whole = wide[:, : wide.shape[1] // piece_px * piece_px]  # (b, pieces * piece_px)
+        pieces = whole.reshape(len(wide), -1, piece_px)
+        sums = pieces.sum(axis=2)  # (b, pieces)
         np.square(wide, out=wide)
+        spread = pieces.sum(axis=2) - sums * sums / piece_px
+        stds = np.sqrt(np.maximum(spread, 0) / max(piece_px - 1, 1))
+        self._piece_means.append((sums / piece_px + means[:, None]).astype(np.float32))
+        self._piece_stds.append(stds.astype(np.float32))
         self._means.append(means)
         self._squares.append(wide.sum(axis=1))
         self._minimum = min(self._minimum, float(minimum))
@@ -65,11 +86,18 @@ class RowStatistics:
         within = squares.sum() / (squares.size * self._width_px)
         between = np.square(means - mean).mean()
         std = math.sqrt(within + between)
-        return Statistics(float(mean), std, self._minimum, self._maximum)
+        location, scale = (
+            float(np.median(np.concatenate(pieces)))
+            for pieces in (self._piece_means, self._piece_stds)
+        )
+        # More than half of the pieces are constant (a mask, sparse counts): no noise to measure.
+        return Statistics(
+            float(mean), std, self._minimum, self._maximum, location, scale if scale > 0 else std
+        )
 
 
-def normalise(rows, mean, std, out=None):
-    """Return (rows - mean) / std as float32, computed in float32 with float32 mean and std."""
-    out = np.subtract(rows, np.float32(mean), out=out, dtype=np.float32)
-    out /= np.float32(std)
+def normalise(rows, location, scale, out=None):
+    """Return (rows - location) / scale as float32, computed in float32."""
+    out = np.subtract(rows, np.float32(location), out=out, dtype=np.float32)
+    out /= np.float32(scale)
     return out

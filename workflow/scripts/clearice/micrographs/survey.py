@@ -37,7 +37,7 @@ class Survey:
         if self.difference is None:
             return None
         total = self.difference.std**2
-        return (total + self.target.std**2 - self.input.std**2) / (2 * self.input.std**2)
+        return (total + self.target.std**2 - self.input.std**2) / (2 * self.input.scale**2)
 
 
 def survey_micrograph(blocks, path):
@@ -60,14 +60,14 @@ def survey_micrograph(blocks, path):
             advice="make the micrograph again",
         )
     with np.errstate(over="ignore"):
-        std = np.float32(result.std)
-        extremes = np.float32([result.minimum - result.mean, result.maximum - result.mean])
-    if not (std > 0 and np.isfinite(extremes).all() and np.isfinite(extremes / std).all()):
+        scale = np.float32(result.scale)
+        extremes = np.float32([result.minimum - result.location, result.maximum - result.location])
+    if not (scale > 0 and np.isfinite(extremes).all() and np.isfinite(extremes / scale).all()):
         raise InputError(
             "pixels that float32 cannot hold once they are normalised",
             file=path,
-            expected="a standard deviation and distances from the mean within float32",
-            found=f"pixels of {result.minimum:g} to {result.maximum:g}, deviation {result.std:g}",
+            expected="a noise level and distances from the median within float32",
+            found=f"pixels of {result.minimum:g} to {result.maximum:g}, noise {result.scale:g}",
             advice="scale the micrograph, or set patches.hot_pixel_threshold",
         )
     return Survey(result)
@@ -98,14 +98,14 @@ def survey_warnings(survey, paths, dtype):
 
 
 def _require_float16_range(survey, paths):
-    mean, std = survey.input.mean, survey.input.std
+    location, scale = survey.input.location, survey.input.scale
     for statistics, path in zip((survey.input, survey.target), paths, strict=False):
-        furthest = max(mean - statistics.minimum, statistics.maximum - mean) / std
+        furthest = max(location - statistics.minimum, statistics.maximum - location) / scale
         if not furthest < _FLOAT16_MAX:
             raise InputError(
                 "a normalised pixel does not fit float16",
                 file=path,
-                expected=f"under {_FLOAT16_MAX:g} standard deviations from the mean",
+                expected=f"under {_FLOAT16_MAX:g} noise levels from the median",
                 found=f"{furthest:g}",
                 advice="use dataset.dtype float32, or set patches.hot_pixel_threshold",
             )

@@ -13,14 +13,14 @@ from clearice.model.networks import build_network
 FORMAT_VERSION = "1"
 
 
-def save_model(path, network, metadata):
+def save_model(path, network, metadata, dtype=torch.float32):
     """Write the weights of `network` and `metadata` (str to str) as safetensors, atomically.
 
     Keys are those of the network: conv1.weight (out, in, height, width), conv1.bias (out,) ...,
-    float32. `metadata` must name the `architecture`; `format_version` is added.
+    of type `dtype`. `metadata` must name the `architecture`; `format_version` is added.
     """
     tensors = {
-        name: tensor.detach().to("cpu", torch.float32).contiguous()
+        name: tensor.detach().to("cpu", dtype).contiguous()
         for name, tensor in network.state_dict().items()
     }
     with atomic_path(path) as temporary:

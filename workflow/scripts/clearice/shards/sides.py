@@ -43,7 +43,7 @@ def survey_sides(pool, paths, patches, dtype):
     facts["n_patches"] = len(origins)
     facts["y"], facts["x"] = origins.T.tolist()
     facts["hot_pixels"] = sum(count for _, count in surveys)
-    facts["mean"], facts["std"] = survey.input.mean, survey.input.std
+    facts["mean"], facts["std"] = survey.input.location, survey.input.scale
     facts["noise_floor"], facts["half_correlation"] = survey.noise_floor, survey.correlation
     return facts, limits
 

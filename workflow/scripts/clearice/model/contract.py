@@ -1,0 +1,17 @@
+"""What every network offers to training and denoising."""
+
+import torch
+
+
+class Network(torch.nn.Module):
+    """What a network must offer: (N, in_channels, H, W) float -> (N, out_channels, H, W).
+
+    A micrograph is denoised in tiles. A tile's origin lies at multiples of `alignment_px`, and it
+    is read with a halo of `receptive_radius_px`: pixels further away have no influence. At the
+    image's border the network pads as it does for a whole image. `in_channels` and `out_channels`
+    are 1 wherever patches go in and come out.
+    """
+
+    in_channels = out_channels = 1
+    alignment_px = 1
+    receptive_radius_px: int

@@ -1,0 +1,1 @@
+"""The general network: trained on nothing but random simulated micrographs."""
