@@ -18,7 +18,8 @@ def existing_files(micrograph, *roles):
 
 def shard_sources(wildcards):
     """Return what a shard is cut from: the micrograph, and its other half if that is the target."""
-    roles = ("input", "target") if config["patches"]["target"] == "halves" else ("input",)
+    halves = config["patches"]["target"] in ("auto", "halves")
+    roles = ("input", "target") if halves else ("input",)
     return existing_files(wildcards.micrograph, *roles)
 
 
@@ -82,6 +83,12 @@ def dataset_binaries(wildcards):
         ]
     names = accepted_micrographs()
     return shards("input.bin", names) + shards("target.bin", names)
+
+
+def initial_weights(wildcards):
+    """Return the model file that a training starts from, if it is the user's."""
+    weights = config["model"][wildcards.architecture]["initial_weights"]
+    return [] if weights in (None, "general") else weights
 
 
 def training_threads(wildcards):

@@ -11,7 +11,7 @@ rule train_denoiser:
     input:
         manifest="results/dataset/manifest.json",
         data=dataset_binaries,
-        initial_weights=lambda w: config["model"][w.architecture]["initial_weights"] or [],
+        initial_weights=initial_weights,
     output:
         model="results/model/{architecture}/denoiser.safetensors",
         history="results/model/{architecture}/history.tsv",
@@ -31,7 +31,7 @@ rule train_denoiser:
             else 0
         ),
     params:
-        code=code_of("train_denoiser"),
+        code=code_of("train_denoiser", "scripts/clearice/model/general/weights.safetensors"),
         architecture=lambda w: w.architecture,
         # Other threads train to the same model: they must not train it again.
         settings=lambda w: {

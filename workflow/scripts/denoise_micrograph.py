@@ -18,6 +18,7 @@ from clearice.micrographs.mrc import open_micrograph
 from clearice.micrographs.mrc_writer import write_micrograph
 from clearice.micrographs.rows import MicrographRows, hot_pixel_limit
 from clearice.model.device import choose_device, set_precision
+from clearice.model.half_resolution import at_full_resolution
 from clearice.model.weights import load_model
 
 FORMAT_VERSION = 1
@@ -33,6 +34,7 @@ def denoise_micrograph(micrograph, model, denoised, metrics, settings, target=No
     device = choose_device(settings["device"])
     set_precision("float32", deterministic=True)
     network, metadata = load_model(model, device)
+    network = at_full_resolution(network, metadata)
     identity = {
         "path": str(model),
         "architecture": metadata["architecture"],

@@ -15,7 +15,7 @@ from clearice.bridge import run_command, run_job
 from clearice.errors import InputError
 from clearice.shards.binary import write_patches
 from clearice.shards.record import file_states, new_record, source_entry, write_record
-from clearice.shards.sides import side_rows, survey_sides
+from clearice.shards.sides import images_of, side_rows, survey_sides
 from clearice.shards.targets import TARGETS
 
 WORKERS = 2  # one per side: NumPy, hashing and writing release the interpreter lock
@@ -38,7 +38,8 @@ def shard_micrograph(
     `patches` holds the keys of that section of config.yaml. A bad micrograph leaves a record
     with status rejected and two empty files, or raises InputError with `on_error` stop.
     """
-    if (patches["target"] == "halves") != (target is not None):
+    allowed = {"halves": [True], "auto": [True, False]}.get(patches["target"], [False])
+    if (target is not None) not in allowed:
         raise InputError(
             "a target half belongs to patches.target halves",
             file=input,
@@ -46,19 +47,20 @@ def shard_micrograph(
             advice="set micrographs.halves, or another patches.target",
         )
     paths = [input] if target is None else [input, target]
+    images, kind = images_of(paths, patches["target"])
     before = file_states(paths)
     with ThreadPoolExecutor(WORKERS) as pool:
         sources = dict(zip(("input", "target"), pool.map(source_entry, paths), strict=False))
         try:
-            facts, limits = survey_sides(pool, paths, patches, dtype)
+            facts, limits = survey_sides(pool, images, patches, dtype)
         except InputError as error:
             if on_error == "stop":
                 raise
             print(f"rejected: {error}", file=sys.stderr)
             facts, limits = {"status": "rejected", "reason": str(error)}, []
-        new = new_record(micrograph, patches, dtype, **sources, **facts)
+        new = new_record(micrograph, patches, kind, dtype, **sources, **facts)
         Path(record).unlink(missing_ok=True)  # it comes last: until then there is no shard
-        rows = side_rows(paths, limits, new, patches)
+        rows = side_rows(images, limits, new, patches)
         writes = pool.map(write_patches, (input_bin, target_bin), rows, (new, new))
         new["files"] = dict(zip(("input", "target"), writes, strict=True))
     if file_states(paths) != before:

@@ -20,6 +20,7 @@ from clearice.errors import InputError
 from clearice.files import write_json
 from clearice.model.device import choose_device, set_precision
 from clearice.model.distributed import Processes, launch, launched
+from clearice.model.half_resolution import resolution_of
 from clearice.model.history import write_history
 from clearice.model.training import Training
 from clearice.model.weights import save_model
@@ -81,12 +82,14 @@ def write_results(run, flags, model, history, training):
         "architecture": run.architecture,
         "clearice_version": clearice.__version__,
         "normalisation": manifest["normalisation"],
+        "resolution": resolution_of(manifest["target_kind"]),
         "dataset_xxh3": manifest["data_xxh3"],
         "precision": settings["precision"],
         "epochs": str(last["epoch"]),
         "config": json.dumps(settings),
     }
-    save_model(model, run.optimization.network, metadata)
+    with run.optimization.averaged():
+        save_model(model, run.optimization.network, metadata)
     write_history(history, run.rows)
     on_gpu = run.device.type == "cuda"
     write_json(

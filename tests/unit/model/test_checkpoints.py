@@ -24,7 +24,7 @@ def state_of(**changes):
     """Return the state of a training that has not begun."""
     state = {key: {} for key in ("identity", "totals", "network", "optimizer", "scaler")}
     state |= dict.fromkeys(("epoch", "batch", "step", "seconds", "interruptions"), 0)
-    return {**state, "rows": [], "rng": None, "device_rng": None, **changes}
+    return {**state, "rows": [], "average": None, "rng": None, "device_rng": None, **changes}
 
 
 def test_differences_are_named():

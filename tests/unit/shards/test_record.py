@@ -21,7 +21,7 @@ PATCHES = {"size_px": 4, "stride_px": 2, "cover_border": False, "target": "lowpa
 
 
 def record_of(**facts):
-    return new_record("m", PATCHES, "float32", **facts)
+    return new_record("m", PATCHES, "halves", "float32", **facts)
 
 
 def test_a_record_comes_back_as_it_was(tmp_path):

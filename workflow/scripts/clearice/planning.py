@@ -61,7 +61,7 @@ def _planned(config, files):
         return PlannedMicrograph(files.name)
     try:
         with open_micrograph(files.input) as first:
-            if config["patches"]["target"] == "halves":
+            if _has_halves(config, files):
                 with open_micrograph(files.target) as second:
                     check_headers(first, second)
             return _cut(config, files, first.height_px, first.width_px)
@@ -69,8 +69,16 @@ def _planned(config, files):
         return PlannedMicrograph(files.name, n_patches=0, reason=str(error))
 
 
+def _has_halves(config, files):
+    return files.target is not None and config["patches"]["target"] in ("auto", "halves")
+
+
 def _cut(config, files, height_px, width_px):
     section = config["patches"]
+    if section["target"] == "pixel_halves" or (
+        section["target"] == "auto" and not _has_halves(config, files)
+    ):
+        height_px, width_px = height_px // 2, width_px // 2
     cuts = [section[key] for key in ("size_px", "stride_px", "cover_border")]
     n_patches = len(patch_origins(height_px, width_px, *cuts))
     size = section["size_px"]

@@ -18,7 +18,10 @@ FORMAT_VERSION = 1
 SPLITS = ("train", "test")
 SIDES = ("input", "target")
 ITEM_BYTES = {"float32": 4, "float16": 2}
-NORMALISATION = "per micrograph: (pixel - mean) / std of the input half, applied to both halves"
+NORMALISATION = (
+    "per micrograph: (pixel - location) / scale of the input half, applied to both halves; medians "
+    "of the means and standard deviations of pieces of rows of 64 px"
+)
 _REMAKE = "make it again: snakemake dataset"
 
 
@@ -54,7 +57,9 @@ def split_part(records, folder, concatenated_as=None):
     return {
         "dtype": records[0][1]["dtype"],
         "patch_size_px": records[0][1]["patch_size_px"],
-        "noise_floor": _mean_noise_floor([record for _, record in records]),
+        "target_kind": records[0][1]["target_kind"],
+        "noise_floor": _mean([record for _, record in records], "noise_floor"),
+        "half_correlation": _mean([record for _, record in records], "half_correlation"),
         "n_patches": first_patch,
         "segments": segments,
     }
@@ -76,11 +81,11 @@ def _check_same_kind(records):
                 )
 
 
-def _mean_noise_floor(records):
+def _mean(records, key):
     """Average over patches; None when a shard has no halves to tell it from."""
-    if any(record["noise_floor"] is None for record in records):
+    if any(record[key] is None for record in records):
         return None
-    total = sum(record["noise_floor"] * record["n_patches"] for record in records)
+    total = sum(record[key] * record["n_patches"] for record in records)
     return total / sum(record["n_patches"] for record in records)
 
 
@@ -90,7 +95,7 @@ def build_manifest(parts):
     Raises InputError when the splits were made with different patches.
     """
     train, test = (parts[split] for split in SPLITS)
-    for key in ("dtype", "patch_size_px"):
+    for key in ("dtype", "patch_size_px", "target_kind"):
         if train[key] != test[key]:
             raise InputError(
                 f"{key} of the splits differs: train {train[key]}, test {test[key]}",
@@ -104,7 +109,9 @@ def build_manifest(parts):
         "patch_size_px": size,
         "normalisation": NORMALISATION,
         "data_xxh3": data_xxh3(parts, train["dtype"], size),
+        "target_kind": train["target_kind"],
         "noise_floor": {split: parts[split]["noise_floor"] for split in SPLITS},
+        "half_correlation": {split: parts[split]["half_correlation"] for split in SPLITS},
         "splits": {
             split: {
                 "n_patches": parts[split]["n_patches"],

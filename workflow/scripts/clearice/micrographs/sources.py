@@ -223,5 +223,5 @@ def _require_targets(found):
             f"patches.target halves needs pairs; {len(alone)} micrographs have no other half "
             f"({', '.join(alone)})",
             file="config.yaml",
-            advice="set micrographs.halves, or patches.target: synthetic_noise",
+            advice="set micrographs.halves, or patches.target: auto",
         )

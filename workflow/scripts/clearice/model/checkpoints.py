@@ -11,7 +11,7 @@ import torch
 from clearice.errors import InputError
 from clearice.files import atomic_path, remove_leftovers
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _KEYS = (
     "identity",
     "epoch",
@@ -24,6 +24,7 @@ _KEYS = (
     "network",
     "optimizer",
     "scaler",
+    "average",
     "rng",
     "device_rng",
 )

@@ -15,3 +15,10 @@ class Network(torch.nn.Module):
     in_channels = out_channels = 1
     alignment_px = 1
     receptive_radius_px: int
+
+    def within_reach(self, target, x):
+        """Return what of `target` the network can make of `x`, both (N, 1, H, W).
+
+        A training compares with it, so that what lies out of reach moves no weights.
+        """
+        return target

@@ -1,12 +1,16 @@
 """One step of training: loss, gradients, weights; on a GPU as one launch."""
 
+import contextlib
+import math
 import sys
 
 import torch
 
 from clearice.errors import InputError
+from clearice.model.averaging import WeightAverage
 from clearice.model.engines.choice import build_engine
 
+_WARM_UP_STEPS = 100  # of the cosine schedule, or a tenth of the training
 _STEPS_BEFORE_CAPTURE = 3  # cuDNN chooses its kernels and the optimizer makes its state in them
 
 
@@ -14,7 +18,9 @@ class Optimization:
     """The network, its optimizer and the engine that computes a step.
 
     `network` is moved to `device`; `engine` is one of choice.ENGINES. `all_reduce` sums a
-    tensor over all processes in place; None when there is one. On a GPU the step of a full batch
+    tensor over all processes in place; None when there is one. `schedule` (constant | cosine) says
+    how the learning rate runs over `total_steps`; with `average_weights` what is evaluated and
+    kept is the average over the last of them. On a GPU the step of a full batch
     is captured as a CUDA graph and replayed, so that its speed does not depend on Python's.
     """
 
@@ -27,14 +33,23 @@ class Optimization:
         learning_rate,
         precision,
         engine="pytorch",
+        schedule="constant",
+        average_weights=False,
+        total_steps=None,
         all_reduce=None,
     ):
         self.network, self.device, self._all_reduce = network, device, all_reduce
         self.engine = build_engine(engine, network, device, precision)
         on_gpu = device.type == "cuda"
+        self._schedule, self._total_steps = schedule, total_steps
+        self._peak_rate = learning_rate
+        if schedule != "constant" and on_gpu and optimizer == "adam":
+            learning_rate = torch.tensor(learning_rate, device=device)  # a graph can follow it
         self.optimizer = _build_optimizer(optimizer, network, learning_rate, on_gpu)
+        self._average = WeightAverage(network, total_steps) if average_weights else None
         self._graph, self._full_steps = None, 0
-        self.may_capture = on_gpu and all_reduce is None
+        follows_rate = schedule == "constant" or optimizer == "adam"
+        self.may_capture = on_gpu and all_reduce is None and follows_rate
         self._no_wishes = torch.zeros(2, device=device)
 
     def step(self, input_patches, target_patches, pixels, *, full=True, save=False, stop=False):
@@ -60,7 +75,31 @@ class Optimization:
             self._full_steps += 1
             if self.may_capture and self._full_steps == _STEPS_BEFORE_CAPTURE:
                 self._capture(input_patches, target_patches, pixels)
+        if self._average is not None:
+            self._average.update()
         return report
+
+    def set_learning_rate(self, step):
+        """Set the learning rate of the schedule for step number `step`, from 0 on."""
+        if self._schedule == "constant":
+            return
+        warm_up = min(_WARM_UP_STEPS, self._total_steps / 10)
+        falling = 0.5 + 0.5 * math.cos(math.pi * step / self._total_steps)
+        rate = self._peak_rate * falling * min(1, (step + 1) / warm_up)
+        for group in self.optimizer.param_groups:
+            if isinstance(group["lr"], torch.Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
+
+    @property
+    def learning_rate(self):
+        """The learning rate of the last step."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def averaged(self):
+        """Return a context in which the network has its averaged weights, if there are any."""
+        return self._average.in_place() if self._average else contextlib.nullcontext()
 
     def _eager_step(self, input_patches, target_patches, pixels, full):
         """Compute loss and gradients, and (alone) the new weights; return the loss."""
@@ -125,6 +164,7 @@ class Optimization:
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.engine.scaler.state_dict(),
+            "average": self._average.state() if self._average else None,
         }
 
     def restore(self, state):
@@ -132,8 +172,11 @@ class Optimization:
         self.network.load_state_dict(state["network"])
         theirs, ours = state["optimizer"]["param_groups"], self.optimizer.param_groups
         for group, own in zip(theirs, ours, strict=True):
-            group |= {key: own[key] for key in ("fused", "foreach", "capturable") if key in own}
+            ours_alone = ("lr", "fused", "foreach", "capturable")
+            group |= {key: own[key] for key in ours_alone if key in own}
         self.optimizer.load_state_dict(state["optimizer"])
+        if self._average is not None:
+            self._average.restore(state["average"])
         if self.engine.scaler.is_enabled() and state["scaler"]:
             self.engine.scaler.load_state_dict(state["scaler"])
 

@@ -42,9 +42,19 @@ class S2DUNet(Network):
         )
         self.last = torch.nn.Conv2d(channels[0], depth, 3, padding=1)
 
+    def within_reach(self, target, x):
+        height, width = x.shape[-2:]
+        background = slow_background(self._padded(x))[..., :height, :width]
+        return background + torch.clamp(target - background, -CLIP, CLIP)
+
+    def _padded(self, x):
+        height, width = x.shape[-2:]
+        extra = -width % self.alignment_px, -height % self.alignment_px
+        return pad(x, (0, extra[0], 0, extra[1]), "replicate")
+
     def forward(self, x):  # (N, 1, H, W)
         height, width = x.shape[-2:]
-        x = pad(x, (0, -width % self.alignment_px, 0, -height % self.alignment_px), "replicate")
+        x = self._padded(x)
         background = slow_background(x)
         x = self._unet(torch.clamp(x - background, -CLIP, CLIP)) + background
         return x[..., :height, :width]

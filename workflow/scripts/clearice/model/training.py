@@ -24,7 +24,7 @@ from clearice.model.memory import (
 from clearice.model.networks import build_network
 from clearice.model.optimization import Optimization
 from clearice.model.progress import Progress, describe_row
-from clearice.model.weights import load_model, load_weights
+from clearice.model.weights import load_model, load_weights, model_file
 
 # What may change between the parts of an interrupted training: how long and where it runs.
 _FREE_SETTINGS = {
@@ -64,6 +64,9 @@ class Training:
             precision=settings["precision"],
             all_reduce=processes.all_reduce,
             engine=self.engine,
+            schedule=settings["learning_rate_schedule"],
+            average_weights=settings["average_weights"],
+            total_steps=self.feed.batches_per_epoch * settings["epochs"],
         )
         identity = _identity(architecture, settings, self.manifest)
         self.course = Course(identity, settings["epochs"], self.optimization, device, processes)
@@ -123,11 +126,13 @@ def _initial_network(architecture, settings):
 def _identity(architecture, settings, manifest):
     """Return, as a flat dict, all that the weights after a given step depend on."""
     weights = settings["initial_weights"]
+    scheduled = settings["learning_rate_schedule"] != "constant" or settings["average_weights"]
     return {
         **{key: value for key, value in settings.items() if key not in _FREE_SETTINGS},
+        "scheduled_epochs": settings["epochs"] if scheduled else None,
         "architecture": architecture,
         "dataset_xxh3": manifest["data_xxh3"],
-        "initial_weights_xxh3": xxh3_of_file(weights) if weights else None,
+        "initial_weights_xxh3": xxh3_of_file(model_file(weights)) if weights else None,
     }
 
 
@@ -160,6 +165,7 @@ class _Session:
         clock.read()
 
     def _step(self, batch):
+        self._optimization.set_learning_rate(self._course.step)
         due_s = self._saved_at_s + 60 * self._settings["checkpoint_minutes"]
         return self._optimization.step(
             batch.input,
@@ -209,7 +215,7 @@ class _Session:
             "step": course.step,
             "train_loss": losses["train"],
             "test_loss": losses["test"],
-            "learning_rate": self._settings["learning_rate"],
+            "learning_rate": self._optimization.learning_rate,
             **totals.rates(self._settings["batch_size"]),
             "seconds": course.seconds,
             "peak_host_mib": peak_host_mib(),
@@ -223,9 +229,10 @@ class _Session:
     def _loss(self, split):
         """Return the mean squared error over all pixels of `split`."""
         feed = self._feed
-        errors, interrupted = squared_errors(
-            feed, self._optimization, split, self._processes, self._interruption
-        )
+        with self._optimization.averaged():
+            errors, interrupted = squared_errors(
+                feed, self._optimization, split, self._processes, self._interruption
+            )
         if interrupted:
             self._save(stop=True)
         for position, error in enumerate(errors):

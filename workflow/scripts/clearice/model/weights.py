@@ -1,6 +1,7 @@
 """The trained model's file."""
 
 import json
+from pathlib import Path
 
 import safetensors
 import safetensors.torch
@@ -11,6 +12,12 @@ from clearice.files import atomic_path
 from clearice.model.networks import build_network
 
 FORMAT_VERSION = "1"
+GENERAL = Path(__file__).parent / "general" / "weights.safetensors"
+
+
+def model_file(name):
+    """Return the file of a model: that of the pretrained network for `general`, else `name`."""
+    return GENERAL if str(name) == "general" else Path(name)
 
 
 def save_model(path, network, metadata, dtype=torch.float32):
@@ -45,8 +52,10 @@ def _with_sorted_metadata(content):
 def load_model(path, device="cpu"):
     """Return (network, metadata): the network of that file on `device`, ready to evaluate.
 
-    Raises InputError for a file that is not a model of ours.
+    `path` may be `general`, the pretrained network that comes with clearice. Raises InputError for
+    a file that is not a model of ours.
     """
+    path = model_file(path)
     try:
         with safetensors.safe_open(path, framework="pt", device="cpu") as file:
             metadata = dict(file.metadata() or {})

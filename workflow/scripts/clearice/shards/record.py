@@ -43,7 +43,7 @@ def source_entry(path):
     return entry
 
 
-def new_record(micrograph, patches, dtype, **facts):
+def new_record(micrograph, patches, target_kind, dtype, **facts):
     """Return a record with every key of the format; what is not in `facts` is null or empty."""
     record = dict.fromkeys(_KEYS)
     record.update(
@@ -54,7 +54,7 @@ def new_record(micrograph, patches, dtype, **facts):
         patch_size_px=patches["size_px"],
         stride_px=patches["stride_px"],
         cover_border=patches["cover_border"],
-        target_kind=patches["target"],
+        target_kind=target_kind,
         dtype=dtype,
         n_patches=0,
         y=[],

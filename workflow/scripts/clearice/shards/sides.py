@@ -1,42 +1,72 @@
 """The sides of a shard, input and target: files become the rows that patches are cut from.
 
 Two passes over the rows: survey_sides takes the statistics and checks, side_rows normalises.
+An image is named by (path, diagonal): all of a file where `diagonal` is None, else one of its two
+pixel halves.
 """
 
 import contextlib
+import dataclasses
+import math
 from pathlib import Path
 
 from clearice.errors import InputError
 from clearice.micrographs.halves import check_headers
 from clearice.micrographs.mrc import open_micrograph
 from clearice.micrographs.normalisation import normalise
+from clearice.micrographs.pixel_halves import PixelHalf, require_independent
 from clearice.micrographs.rows import MicrographRows, hot_pixel_limit
-from clearice.micrographs.survey import survey_difference, survey_warnings
+from clearice.micrographs.survey import Survey, survey_difference, survey_warnings
 from clearice.shards.patches import patch_origins
 from clearice.shards.targets import TARGETS
 
 
-def survey_sides(pool, paths, patches, dtype):
-    """Survey the image or the pair; return facts for the record, and each file's hot-pixel limit.
+def images_of(paths, target):
+    """Return (images, target kind): what patches are cut from for `patches.target`.
 
-    `patches` holds the keys of that section of config.yaml; `pool` runs one pass per file.
+    `paths` are the micrograph and, with `halves` alone, its other half. `auto` without one means
+    pixel halves.
+    """
+    if target not in ("auto", "pixel_halves"):
+        return [(path, None) for path in paths], target
+    if len(paths) == 2:
+        return [(path, None) for path in paths], "halves"
+    return [(paths[0], diagonal) for diagonal in (0, 1)], "pixel_halves"
+
+
+def survey_sides(pool, images, patches, dtype):
+    """Survey the image or the pair; return facts for the record, and each image's hot-pixel limit.
+
+    `patches` holds the keys of that section of config.yaml; `pool` runs one pass per image.
     Raises InputError if the micrograph cannot be used.
     """
     with contextlib.ExitStack() as stack:
-        readers = [stack.enter_context(open_micrograph(path)) for path in paths]
+        readers = [stack.enter_context(_opened(image)) for image in images]
         facts = header_facts(readers, patches)
         limits = [hot_pixel_limit(reader, patches["hot_pixel_threshold"]) for reader in readers]
     shape = facts["height_px"], facts["width_px"]
     difference = None
-    if len(paths) == 2:
-        both = [_blocks(path, limit) for path, limit in zip(paths, limits, strict=True)]
+    if len(images) == 2:
+        both = [_blocks(image, limit) for image, limit in zip(images, limits, strict=True)]
         difference = pool.submit(survey_difference, *both, shape)
-    surveys = list(pool.map(_survey, paths, limits))
+    whole = None
+    if images[0][1] is not None:  # pixel halves are on the scale of the whole micrograph
+        whole = pool.submit(_survey, (images[0][0], None), limits[0] and limits[0] * math.sqrt(2))
+    surveys = list(pool.map(_survey, images, limits))
     survey = surveys[0][0]
+    if whole:
+        affine = whole.result()[0].input
+        scale = affine.scale * math.sqrt(0.5)  # of a mean of two pixels
+        survey.input = dataclasses.replace(survey.input, location=affine.location, scale=scale)
     if difference:
         survey.target = surveys[1][0].input
         survey.difference, survey.correlation = difference.result()
-    facts["warnings"] += survey_warnings(survey, paths, dtype)
+    path, _ = images[0]
+    if whole is None:
+        facts["warnings"] += survey_warnings(survey, [path for path, _ in images], dtype)
+    else:
+        facts["warnings"] += survey_warnings(Survey(survey.input), [path], dtype)
+        facts["warnings"] += _independence(survey.correlation, path, patches["target"])
     # only now that the file is known to be whole: a header alone could promise billions
     grid = patches["size_px"], patches["stride_px"], patches["cover_border"]
     origins = patch_origins(*shape, *grid)
@@ -51,7 +81,8 @@ def survey_sides(pool, paths, patches, dtype):
 def header_facts(readers, patches):
     """Return what the headers say for the record; raise InputError if they don't fit."""
     first, size_px = readers[0], patches["size_px"]
-    warnings = [f"{Path(r.path).name}: {text}" for r in readers for text in r.warnings]
+    files = {reader.path: reader for reader in readers}  # pixel halves: two of one file
+    warnings = [f"{Path(r.path).name}: {text}" for r in files.values() for text in r.warnings]
     if len(readers) == 2:
         warnings += check_headers(*readers)
     shape = first.height_px, first.width_px
@@ -71,7 +102,17 @@ def header_facts(readers, patches):
     }
 
 
-def side_rows(paths, limits, record, patches):
+def _independence(correlation, path, target):
+    """Return warnings; with `auto` correlated noise is one: no denoiser is then trained on it."""
+    try:
+        return require_independent(correlation, path)
+    except InputError as error:
+        if target != "auto":
+            raise
+        return [f"{error.what}: {error.found}; s2d_unet keeps its pretrained weights"]
+
+
+def side_rows(images, limits, record, patches):
     """Return the rows of input and of target: normalised, float32 (b, W) per block, in order.
 
     Each side reads its own file, so that the two can be written at the same time. Both are empty
@@ -80,25 +121,32 @@ def side_rows(paths, limits, record, patches):
     if record["status"] == "rejected":
         return (), ()
     # Without a target half both sides are made of the one micrograph.
-    files = (paths[0], limits[0]), (paths[-1], limits[-1])
-    input_rows, target_rows = (_normalised(path, limit, record) for path, limit in files)
-    return TARGETS[patches["target"]](input_rows, target_rows, record, patches)
+    both = (images[0], limits[0]), (images[-1], limits[-1])
+    input_rows, target_rows = (_normalised(image, limit, record) for image, limit in both)
+    return TARGETS[record["target_kind"]](input_rows, target_rows, record, patches)
 
 
-def _normalised(path, limit, record):
+def _normalised(image, limit, record):
     return (
-        normalise(rows, record["mean"], record["std"], out=rows) for rows in _blocks(path, limit)
+        normalise(rows, record["mean"], record["std"], out=rows) for rows in _blocks(image, limit)
     )
 
 
-def _blocks(path, limit):
-    """Yield the rows of a file of its own reader: passes over one file run at the same time."""
+@contextlib.contextmanager
+def _opened(image):
+    path, diagonal = image
     with open_micrograph(path) as micrograph:
+        yield micrograph if diagonal is None else PixelHalf(micrograph, diagonal)
+
+
+def _blocks(image, limit):
+    """Yield the rows of an image of its own reader: passes over one file run at the same time."""
+    with _opened(image) as micrograph:
         yield from MicrographRows(micrograph, limit).blocks()
 
 
-def _survey(path, limit):
+def _survey(image, limit):
     """Return the Survey of one image and the number of its hot pixels."""
-    with open_micrograph(path) as micrograph:
+    with _opened(image) as micrograph:
         rows = MicrographRows(micrograph, limit)
         return rows.survey, rows.hot_pixels

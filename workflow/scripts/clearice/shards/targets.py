@@ -1,14 +1,15 @@
-"""What the network sees and what it must make of it: three kinds of training target.
+"""What the network sees and what it must make of it: four kinds of training target.
 
 halves            the other half of the pair (Noise2Noise, Lehtinen et al., ICML 2018)
+pixel_halves      the other diagonal of the micrograph's 2 x 2 blocks (micrographs/pixel_halves.py)
 synthetic_noise   the micrograph itself; noise is added to the input
 lowpass           the micrograph after a Gaussian
 
 A target is a function of (input rows, target rows, record, patches) that returns the rows of
 both sides. Rows come and go as iterators over blocks, normalised float32 (b, W), in order, so that
 no image is ever held; a block is valid until the next one. Both iterators read the micrograph, or
-with `halves` one half each. `record` is the shard's, `patches` that section of config.yaml. A
-new target is a function, its name in TARGETS and in the schema.
+with both kinds of halves one half each. `record` is the shard's, `patches` that section of
+config.yaml. A new target is a function, its name in TARGETS and in the schema.
 """
 
 import hashlib
@@ -121,4 +122,9 @@ def _lowpass(input_rows, target_rows, record, patches):
     return input_rows, lowpass_blocks(target_rows, record["height_px"], sigma_px)
 
 
-TARGETS = {"halves": _halves, "synthetic_noise": _synthetic_noise, "lowpass": _lowpass}
+TARGETS = {
+    "halves": _halves,
+    "pixel_halves": _halves,
+    "synthetic_noise": _synthetic_noise,
+    "lowpass": _lowpass,
+}

@@ -52,4 +52,5 @@ class Autograd(Engine):
 
 def _squared_error(network, input_patches, target_patches):
     output = network(input_patches)  # (N, 1, H, W)
+    target_patches = network.within_reach(target_patches, input_patches)
     return torch.nn.functional.mse_loss(output.float(), target_patches, reduction="sum")

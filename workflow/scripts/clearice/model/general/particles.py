@@ -36,6 +36,9 @@ def particle(generator):
 def filament(generator):
     """Return points (FILAMENT_POINTS, 3) float32 of a helical filament along x, in angstrom."""
     axial_rise, twist = generator.uniform(8, 60), generator.uniform(0, 2 * np.pi)
+    if generator.random() < 0.5:  # a helix of many subunits per turn, as tobacco mosaic virus
+        per_turn = generator.uniform(4, 20)
+        axial_rise, twist = generator.uniform(18, 60) / per_turn, 2 * np.pi / per_turn
     spread, distance = generator.uniform(5, 16), generator.uniform(5, 110)
     n_subunits = int(FILAMENT_LENGTH_ANGSTROM / axial_rise)
     n_starts = int(generator.integers(1, 14)) if distance > 60 else int(generator.integers(1, 5))

@@ -13,7 +13,7 @@ N_PARTICLES, N_FILAMENTS = 224, 48  # in a pool; pools follow each other
 PIXEL_SIZES_ANGSTROM = (0.5, 3.0)
 DEFOCUS_ANGSTROM = (0.4e4, 3.5e4)
 POINT_SIGMAS_ANGSTROM = (1.5, 7.0)  # from single atoms to smooth blobs
-SIGNAL_TO_NOISE = (0.004, 0.5)  # variance of the particles' image over that of the noise
+SIGNAL_TO_NOISE = (0.002, 0.5)  # variance of the particles' image over that of the noise
 _PIECE_PX = 64
 
 
@@ -106,8 +106,8 @@ class _Scene:
         """Return the projected mass of random particles and filaments, (N, S, S)."""
         image = torch.zeros(self._count * self._size_px**2, device=self._device)
         kind = self._draw.random(self._count)
-        self._add_particles(image, pool, np.flatnonzero(kind > 0.12))
-        self._add_filaments(image, pool, np.flatnonzero(kind < 0.2))
+        self._add_particles(image, pool, np.flatnonzero(kind > 0.18))
+        self._add_filaments(image, pool, np.flatnonzero(kind < 0.27))
         return image.reshape(self._count, self._size_px, self._size_px)
 
     def _add_particles(self, image, pool, numbers):
@@ -219,9 +219,11 @@ class _Scene:
 
     def _detector(self):
         """Return the amplitude of the noise at each frequency, (N, S, S / 2 + 1)."""
-        blur = self._some(0.5) * self.uniform(0.2, 0.9)
+        blur = self._some(0.5) * self.uniform(0.2, 1.1)
         falling = torch.exp(-2 * np.pi**2 * blur**2 * self._squared_per_px)
         radius = self._squared_per_px.sqrt()
         tilted = 1 + self._some(0.3) * self.uniform(-0.6, 0.8) * 2 * radius.clamp(max=0.5)
         cut = torch.where(self._some(0.1) > 0, self.uniform(0.3, 0.5), 1.0)
-        return falling * tilted * (0.02 + torch.sigmoid((cut - radius) * 100))
+        long = self.uniform(np.log(0.005), np.log(0.06)).exp()  # 1/px, of what looks like ice
+        slow = self._some(0.3) * self.uniform(0, 4) * torch.exp(-self._squared_per_px / long**2)
+        return falling * tilted * (1 + slow).sqrt() * (0.02 + torch.sigmoid((cut - radius) * 100))

@@ -9,11 +9,10 @@ import torch
 from clearice.files import atomic_path
 from clearice.model.general.scenes import Pool, training_pair
 from clearice.model.networks import build_network
-from clearice.model.s2d_unet import CLIP, slow_background
 
 ARCHITECTURE = "s2d_unet"
 SIZE_PX = 512
-POOL_STEPS = 400  # after which new particles are drawn
+POOL_STEPS = 1000  # after which new particles are drawn
 WARM_UP_STEPS = 300
 DECAY_FRACTION = 0.35  # of the steps, at the end: the learning rate falls to nothing
 AVERAGE_STEPS = 1000  # over which weights are averaged
@@ -71,9 +70,7 @@ class GeneralTraining:
             self._pool, self._pool_number = Pool(self.seed, number, self.device), number
         args = self._pool, self.batch_size, SIZE_PX, self.seed, step, self.device
         noisy, clean, variance = training_pair(*args)
-        # What the network cannot say: further from the background of what it sees than CLIP.
-        background = slow_background(noisy)
-        return noisy, background + (clean - background).clamp(-CLIP, CLIP), variance
+        return noisy, self.network.within_reach(clean, noisy), variance
 
     def _rate(self):
         """Return the learning rate's factor: a warm-up, a plateau, a linear decay."""
