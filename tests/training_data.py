@@ -42,7 +42,9 @@ def write_dataset(folder, *, train=(4, 5), test=(3,), size_px=16, dtype="float32
         "data_xxh3": data_xxh3(splits, dtype, size_px),
         "splits": splits,
         "normalisation": NORMALISATION,
+        "target_kind": "halves",
         "noise_floor": {"train": NOISE_FLOOR, "test": NOISE_FLOOR},
+        "half_correlation": {"train": 0.0, "test": 0.0},
     }
     path = folder / "manifest.json"
     path.write_text(json.dumps(manifest))

@@ -20,7 +20,6 @@ from clearice.errors import InputError
 from clearice.files import write_json
 from clearice.model.device import choose_device, set_precision
 from clearice.model.distributed import Processes, launch, launched
-from clearice.model.half_resolution import resolution_of
 from clearice.model.history import write_history
 from clearice.model.training import Training
 from clearice.model.weights import save_model
@@ -82,7 +81,7 @@ def write_results(run, flags, model, history, training):
         "architecture": run.architecture,
         "clearice_version": clearice.__version__,
         "normalisation": manifest["normalisation"],
-        "resolution": resolution_of(manifest["target_kind"]),
+        "resolution": run.resolution,
         "dataset_xxh3": manifest["data_xxh3"],
         "precision": settings["precision"],
         "epochs": str(last["epoch"]),
@@ -107,6 +106,8 @@ def write_results(run, flags, model, history, training):
             "arithmetic": flags,
             "engine": run.engine,
             "settings": settings,
+            "target_kind": manifest["target_kind"],
+            "kept_pretrained": run.keeps_pretrained,
             "n_patches": {split: reader.n_patches for split, reader in run.feed.readers.items()},
             "patch_size_px": manifest["patch_size_px"],
             "interruptions": run.course.interruptions,

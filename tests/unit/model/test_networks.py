@@ -4,12 +4,15 @@ import pytest
 import torch
 
 from clearice.model import s2d_unet
+from clearice.model.half_resolution import OnPixelHalves
 from clearice.model.networks import NETWORKS, Network, build_network
 
 
-@pytest.fixture(params=sorted(NETWORKS))
+@pytest.fixture(params=[*sorted(NETWORKS), "pixel_halves"])
 def network(request):
     torch.manual_seed(0)
+    if request.param == "pixel_halves":
+        return OnPixelHalves(build_network("simple_cnn")).double().eval()
     return build_network(request.param).double().eval()
 
 

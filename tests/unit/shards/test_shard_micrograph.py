@@ -19,7 +19,7 @@ from conftest import REPOSITORY
 from mrc_files import noise_image, pixels_for, write_mrc
 from shard_micrograph import shard_micrograph
 
-KINDS = ("halves", "synthetic_noise", "lowpass")
+KINDS = ("halves", "pixel_halves", "synthetic_noise", "lowpass")
 
 
 def patches_section(**changes):
@@ -64,8 +64,14 @@ def make_shard(folder, input, other=None, *, dtype="float32", on_error="stop", n
 def whole_image_shard(image, other, patches, dtype, name="m"):
     """The same in plain NumPy and SciPy, with the whole image in memory."""
     location, scale = np.float32(affine_of(image))
+    if patches["target"] == "pixel_halves":
+        height, width = image.shape[0] // 2, image.shape[1] // 2
+        blocks = image[: 2 * height, : 2 * width].astype(np.float32).reshape(height, 2, width, 2)
+        image = (blocks[:, 0, :, 0] + blocks[:, 1, :, 1]) / 2
+        other = (blocks[:, 0, :, 1] + blocks[:, 1, :, 0]) / 2
+        scale *= np.float32(np.sqrt(0.5))
     first = (image - location) / scale
-    if patches["target"] == "halves":
+    if patches["target"] in ("halves", "pixel_halves"):
         second = (other - location) / scale
     elif patches["target"] == "lowpass":
         second = gaussian_filter(first, patches["lowpass_sigma_px"])

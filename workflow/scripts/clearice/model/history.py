@@ -39,7 +39,9 @@ class EpochTotals:
         self.patches += patches
 
     def rates(self, batch_size):
-        """Return the columns that follow from the sums."""
+        """Return the columns that follow from the sums; None where no step was taken."""
+        if not self.patches:
+            return dict.fromkeys(("batch_loss", "batches_per_s", "device_wait_fraction"))
         return {
             "batch_loss": self.loss / self.patches,
             "batches_per_s": self.patches / batch_size / self.seconds,

@@ -15,9 +15,15 @@ def describe_row(row, epochs):
         f"epoch {row['epoch']} of {epochs}: train {row['train_loss']:.5g}, "
         f"test {row['test_loss']:.5g}"
         + ("" if floor is None else f", noise floor {floor:.5g}")
-        + f"; {row['batches_per_s']:.4g} batches/s, "
-        f"waited for data {100 * row['device_wait_fraction']:.1f} %"
+        + _speed(row)
     )
+
+
+def _speed(row):
+    if row["batches_per_s"] is None:
+        return ""
+    waited = f"waited for data {100 * row['device_wait_fraction']:.1f} %"
+    return f"; {row['batches_per_s']:.4g} batches/s, {waited}"
 
 
 class Progress:

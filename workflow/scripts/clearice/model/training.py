@@ -8,6 +8,7 @@ import torch
 
 from clearice.errors import InputError
 from clearice.files import xxh3_of_file
+from clearice.micrographs.pixel_halves import REJECT_CORRELATION
 from clearice.model.course import Course
 from clearice.model.engines.choice import fastest_engine
 from clearice.model.evaluation import squared_errors
@@ -72,6 +73,21 @@ class Training:
         self.course = Course(identity, settings["epochs"], self.optimization, device, processes)
 
     @property
+    def keeps_pretrained(self):
+        """Whether the data can teach nothing, and the general network's weights are kept."""
+        if self.manifest["target_kind"] != "pixel_halves":
+            return False
+        correlation = self.manifest["half_correlation"]["train"] or 0.0
+        dependent = abs(correlation) > REJECT_CORRELATION
+        return dependent and self.settings["initial_weights"] == "general"
+
+    @property
+    def resolution(self):
+        """What the network is for: half the resolution of micrographs after pixel halves."""
+        halved = self.manifest["target_kind"] == "pixel_halves" and not self.keeps_pretrained
+        return "half" if halved else "full"
+
+    @property
     def rows(self):
         """The rows of history.tsv so far."""
         return self.course.rows
@@ -106,6 +122,13 @@ class Training:
             Progress(total, course.step, quiet=quiet) as progress,
         ):
             session = _Session(self, Path(checkpoint), interruption, progress)
+            if self.keeps_pretrained:
+                progress.line(
+                    "the noise of neighbouring pixels is not independent: nothing to learn from; "
+                    "the pretrained weights are kept"
+                )
+                session.end_epoch()
+                return
             for epoch in range(course.epoch, settings["epochs"]):
                 course.epoch = epoch
                 session.train_epoch()
@@ -211,7 +234,7 @@ class _Session:
         course.seconds += totals.seconds
         floors = self._manifest["noise_floor"]
         row = {
-            "epoch": course.epoch + 1,
+            "epoch": course.epoch + bool(course.step),
             "step": course.step,
             "train_loss": losses["train"],
             "test_loss": losses["test"],
