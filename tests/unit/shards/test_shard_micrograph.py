@@ -19,7 +19,7 @@ from conftest import REPOSITORY
 from mrc_files import noise_image, pixels_for, write_mrc
 from shard_micrograph import shard_micrograph
 
-KINDS = ("halves", "pixel_halves", "synthetic_noise", "lowpass")
+KINDS = ("halves", "auto", "synthetic_noise", "lowpass")  # auto, alone: pixel halves
 
 
 def patches_section(**changes):
@@ -64,14 +64,14 @@ def make_shard(folder, input, other=None, *, dtype="float32", on_error="stop", n
 def whole_image_shard(image, other, patches, dtype, name="m"):
     """The same in plain NumPy and SciPy, with the whole image in memory."""
     location, scale = np.float32(affine_of(image))
-    if patches["target"] == "pixel_halves":
+    if patches["target"] == "auto":
         height, width = image.shape[0] // 2, image.shape[1] // 2
         blocks = image[: 2 * height, : 2 * width].astype(np.float32).reshape(height, 2, width, 2)
         image = (blocks[:, 0, :, 0] + blocks[:, 1, :, 1]) / 2
         other = (blocks[:, 0, :, 1] + blocks[:, 1, :, 0]) / 2
         scale *= np.float32(np.sqrt(0.5))
     first = (image - location) / scale
-    if patches["target"] in ("halves", "pixel_halves"):
+    if patches["target"] in ("halves", "auto"):
         second = (other - location) / scale
     elif patches["target"] == "lowpass":
         second = gaussian_filter(first, patches["lowpass_sigma_px"])
@@ -103,8 +103,9 @@ def test_the_streamed_shard_equals_a_whole_image_computation(
     tmp_path_factory, size, stride, below, right, mode, kind, dtype, cover, seed
 ):
     folder = tmp_path_factory.mktemp("shard")
-    image = pixels_for(mode, size + below, size + right, seed=1)
-    other = pixels_for(mode, size + below, size + right, seed=2)
+    shape = np.array([size + below, size + right]) * (2 if kind == "auto" else 1)
+    image = pixels_for(mode, *shape.tolist(), seed=1)
+    other = pixels_for(mode, *shape.tolist(), seed=2)
     changes = {"target": kind, "stride_px": stride, "size_px": size, "seed": seed}
     record, first, second = make_shard(
         folder,
@@ -180,7 +181,8 @@ def test_hot_pixels_are_replaced_before_anything_else(tmp_path, kind):
     paths = [write_mrc(tmp_path / f"{n}.mrc", i) for n, i in zip("ab", images, strict=True)]
     record, first, second = make_shard(tmp_path, *paths, target=kind, hot_pixel_threshold=10)
     assert record["hot_pixels"] == 1
-    assert record["std"] == pytest.approx(2, rel=0.05)
+    std = 2 * 0.5**0.5 if kind == "auto" else 2
+    assert record["std"] == pytest.approx(std, rel=0.05)
     assert max(np.abs(first).max(), np.abs(second).max()) < 8
     untouched, *untouched_patches = make_shard(tmp_path, *paths, target=kind)
     assert untouched["hot_pixels"] == 0

@@ -7,7 +7,6 @@ from torch.nn.functional import conv2d, pad, pixel_shuffle
 
 from clearice.model.contract import Network
 
-
 # Cubic convolution (Keys, IEEE Trans. ASSP 29 (1981) 1153) a quarter of a pixel before and after.
 _AFTER = (0.0, -0.0703125, 0.8671875, 0.2265625, -0.0234375)
 _PHASES = (_AFTER[::-1], _AFTER)
@@ -35,7 +34,7 @@ class OnPixelHalves(Network):
         x = pad(x, (0, width % 2, 0, height % 2), "replicate")
         x = self._denoised(x, 0) + self._denoised(x, 1)  # (N, 1, H / 2, W / 2)
         x = pad(x * (math.sqrt(0.5) / 2), (2, 2, 2, 2), "replicate")
-        return pixel_shuffle(conv2d(x, self.kernels), 2)[..., :height, :width]
+        return pixel_shuffle(conv2d(x, self.kernels.to(x.dtype)), 2)[..., :height, :width]
 
     def _denoised(self, x, diagonal):
         """Denoise the pixel half, (N, 1, H, W) -> (N, 1, H / 2, W / 2)."""
