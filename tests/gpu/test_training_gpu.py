@@ -10,12 +10,15 @@ import pytest
 import torch
 
 from clearice.dataset.reader import open_split
+from clearice.denoised.tiles import chosen_tile_px, denoise_bands
+from clearice.micrographs.rows import MicrographRows
 from clearice.model.device import set_precision
 from clearice.model.engines.choice import ENGINES, build_engine
 from clearice.model.loader import Loader
 from clearice.model.networks import build_network
 from clearice.model.optimization import Optimization
 from clearice.model.weights import load_model
+from memory_images import MemoryReader
 from training_data import SCRIPTS, assert_same_weights, train, weights_of, write_dataset
 
 pytestmark = [
@@ -126,6 +129,51 @@ def test_a_captured_step_is_the_step(precision, optimizer, engine, capsys):
         assert ours.captured == captured, capsys.readouterr().err
     assert losses[0] == losses[1]
     assert_same_weights(*weights)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_a_captured_step_follows_the_schedule_and_the_average(optimizer, capsys):
+    """Twelve steps of s2d_unet; sgd cannot follow a schedule in a graph, and takes none."""
+    set_precision("float32", deterministic=True)
+    weights = []
+    for may_capture in (True, False):
+        torch.manual_seed(0)
+        ours = Optimization(
+            build_network("s2d_unet"),
+            GPU,
+            optimizer=optimizer,
+            learning_rate=0.001,
+            precision="float32",
+            schedule="cosine",
+            average_weights=True,
+            total_steps=12,
+        )
+        ours.may_capture = ours.may_capture and may_capture
+        generator = torch.Generator(GPU).manual_seed(1)
+        for number in range(12):
+            image = torch.randn(2, 1, 64, 64, device=GPU, generator=generator)
+            ours.set_learning_rate(number)
+            ours.step(image, 0.5 * image, image.numel())
+        assert ours.captured == (may_capture and optimizer == "adam"), capsys.readouterr().err
+        with ours.averaged():
+            found = {n: p.detach().cpu().numpy() for n, p in ours.network.named_parameters()}
+        weights.append(found)
+    for name, captured in weights[0].items():
+        np.testing.assert_allclose(captured, weights[1][name], rtol=1e-4, atol=1e-6)
+
+
+def test_a_micrograph_is_denoised_as_on_the_cpu():
+    set_precision("float32", deterministic=True)
+    image = np.random.default_rng(0).normal(100, 5, (700, 900)).astype(np.float32)
+    results = []
+    for device, tile_px in (("cpu", None), (GPU, None), (GPU, 384)):
+        network, _ = load_model("general", device)
+        rows = MicrographRows(MemoryReader(image))
+        tile_px = chosen_tile_px(tile_px, device, network)
+        bands = denoise_bands(network, rows, tile_px=tile_px, device=device)
+        results.append(np.concatenate(list(bands)))
+    for result in results[1:]:
+        np.testing.assert_allclose(result, results[0], atol=1e-3)  # the noise is 5
 
 
 def test_the_curve_is_that_of_the_cpu(manifest, tmp_path):
