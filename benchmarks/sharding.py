@@ -113,7 +113,7 @@ def write_bytes(folder, sizes, way):
 def shard_once(folder, halves, target):
     """Make one shard; return its seconds, peak RSS (MiB) and the sizes of its two files."""
     prefix = folder / "shard"
-    command = [sys.executable, SCRIPTS / "shard_micrograph.py", halves[0], "--output", prefix]
+    command = [sys.executable, "-m", "clearice", "shard", halves[0], "--output", prefix]
     command += ["--target", target, "--stride-px", str(STRIDE_PX)]
     command += ["--patch-size-px", str(PATCH_PX)]
     if target == "halves":

@@ -8,12 +8,12 @@ import shutil
 import numpy as np
 import pytest
 
-import shard_micrograph as shard_script
 from clearice.errors import InputError
+from clearice.shards import sharding
 from clearice.shards.record import read_shard_record
+from clearice.shards.sharding import shard_micrograph
 from conftest import planned_jobs, run_snakemake, write_config
 from mrc_files import header_bytes, noise_image, write_mrc
-from shard_micrograph import shard_micrograph
 
 GOOD = noise_image(70, 90)
 
@@ -198,7 +198,7 @@ def test_no_huge_allocation_for_a_huge_header(tmp_path, monkeypatch):
 
 def test_a_micrograph_that_changes_during_the_job_stops_it(tmp_path, monkeypatch):
     path = write_mrc(tmp_path / "a.mrc", GOOD)
-    survey = shard_script.survey_sides
+    survey = sharding.survey_sides
 
     def interfering(*arguments):
         result = survey(*arguments)
@@ -206,7 +206,7 @@ def test_a_micrograph_that_changes_during_the_job_stops_it(tmp_path, monkeypatch
         os.utime(path, ns=(1, 1))
         return result
 
-    monkeypatch.setattr(shard_script, "survey_sides", interfering)
+    monkeypatch.setattr(sharding, "survey_sides", interfering)
     with pytest.raises(InputError, match=r"a.mrc: changed while it was read"):
         job(tmp_path, path)
     assert not (tmp_path / "m.json").exists()

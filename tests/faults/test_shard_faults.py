@@ -1,21 +1,28 @@
 """A full disk or a kill leaves no shard that looks complete, and the next run makes it."""
 
-import os
 import signal
 import subprocess
 import sys
 
 from clearice.shards.record import read_shard_record
-from conftest import REPOSITORY
 from mrc_files import noise_image, write_mrc
 from small_disk import small_disk
 
 
 def test_a_full_disk_leaves_no_shard_that_looks_complete(tmp_path):
     halves = [write_mrc(tmp_path / f"{n}.mrc", noise_image(512, 512, n)) for n in range(2)]
-    script = [sys.executable, REPOSITORY / "workflow" / "scripts" / "shard_micrograph.py"]
     with small_disk(tmp_path / "disk", 4) as disk:  # one side has 3.5 MiB of patches
-        command = [*script, *halves[:1], "--target-half", *halves[1:], "--output", disk / "m"]
+        command = [
+            sys.executable,
+            "-m",
+            "clearice",
+            "shard",
+            *halves[:1],
+            "--target-half",
+            *halves[1:],
+            "--output",
+            disk / "m",
+        ]
         command += ["--patch-size-px", "64", "--stride-px", "32", "--on-error", "skip"]
         process = subprocess.run(command, capture_output=True, text=True)
         assert process.stderr == "error: No space left on device; make room and run again\n"
@@ -27,7 +34,8 @@ def test_a_full_disk_leaves_no_shard_that_looks_complete(tmp_path):
 
 
 KILLED = """
-import os, runpy, signal, sys
+import os, signal
+from clearice.command.main import main
 from clearice.shards.binary import PatchFile
 write, calls = PatchFile.write, []
 def dying(file, patches):
@@ -36,24 +44,22 @@ def dying(file, patches):
     if len(calls) == 3:
         os.kill(os.getpid(), signal.SIGKILL)
 PatchFile.write = dying
-sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0], run_name="__main__")
+main()
 """
 
 
 def test_a_killed_job_leaves_no_shard_and_the_next_job_cleans_up(tmp_path):
     image = write_mrc(tmp_path / "a.mrc", noise_image(1024, 1024))
     arguments = ["--target", "lowpass", "--patch-size-px", "64", "--stride-px", "16"]
-    scripts = REPOSITORY / "workflow" / "scripts"
-    command = [scripts / "shard_micrograph.py", image, *arguments, "--output"]
+    command = ["shard", image, *arguments, "--output"]
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     dying = [sys.executable, "-c", KILLED, *command, killed / "m"]
-    process = subprocess.run(dying, env={**os.environ, "PYTHONPATH": str(scripts)})
+    process = subprocess.run(dying)
     assert process.returncode == -signal.SIGKILL
     assert not (killed / "m.json").exists()
     assert list(killed.glob(".*.part"))
     for folder in (killed, whole):
-        subprocess.run([sys.executable, *command, folder / "m"], check=True)
+        subprocess.run([sys.executable, "-m", "clearice", *command, folder / "m"], check=True)
     assert sorted(path.name for path in killed.iterdir()) == [
         "m.input.bin",
         "m.json",

@@ -36,7 +36,7 @@ def halves(tmp_path_factory):
 
 
 def peak_rss_mib(folder, first, second, target):
-    command = [sys.executable, "workflow/scripts/shard_micrograph.py", first]
+    command = [sys.executable, "-m", "clearice", "shard", first]
     command += ["--target", target, "--output", folder / "m"]
     command += ["--patch-size-px", str(PATCH_PX), "--stride-px", str(PATCH_PX)]
     if target == "halves":

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-import compare_implementation
+from clearice.command import compare as compare_command
 from clearice.parity.comparison import compare
 from clearice.parity.verdict import verdict_text, write_verdict
 from clearice.reference.bundle import Bundle
@@ -177,7 +177,7 @@ def test_a_verdict_that_cannot_be_written_is_one_line_and_exit_status_2(
 ):
     (tmp_path / "file").write_text("")
     words = [str(honest / "bundle"), str(output), "--write", str(tmp_path / "file" / "folder")]
-    assert compare_implementation.main(words) == 2
+    assert compare_command.main(words) == 2
     said = capsys.readouterr()
     assert "PASSED" in said.out
     assert said.err.splitlines() == [

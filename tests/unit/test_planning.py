@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 import yaml
 
-import plan as plan_script
 from clearice import planning
 from clearice.bridge import run_command
+from clearice.command import plan as plan_command
 from clearice.config import complete_config
 from clearice.errors import InputError
 from clearice.micrographs.mrc_writer import write_micrograph
 from clearice.micrographs.sources import find_micrographs
 from clearice.planning import bytes_missing, bytes_to_write, check_disk, plan_micrographs
+from clearice.printed_plan import plan
 from clearice.shards.record import read_shard_record
-from shard_micrograph import shard_micrograph
+from clearice.shards.sharding import shard_micrograph
 
 GIB = 2**30
 HALVES = {"input": "_EVN", "target": "_ODD"}
@@ -70,7 +71,7 @@ def big_run(folder, run, **sections):
 
 def test_the_seed_case(tmp_path, run, monkeypatch, capsys):
     set_free(monkeypatch, 600 * GIB)
-    plan_script.plan(big_run(tmp_path, run))
+    plan(big_run(tmp_path, run))
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
     facts = [line.split() for line in lines]
@@ -87,13 +88,13 @@ def test_a_disk_too_small_is_said_before_anything_is_written(tmp_path, run, monk
     set_free(monkeypatch, 500 * GIB)
     config = big_run(tmp_path, run, denoised={"enabled": False})
     with pytest.raises(InputError, match="this run would stop"):
-        plan_script.plan(config)
+        plan(config)
     text = " ".join(capsys.readouterr().out.split())
     assert "can't hold what is to be written (shards 258.8 GiB, dataset 258.8 GiB)" in text
     assert "expected 517.6 GiB free, found 500.0 GiB" in text
     capsys.readouterr()
-    plan_script.plan(config | {"dataset": config["dataset"] | {"concatenate": False}})
-    plan_script.plan(config | {"dataset": config["dataset"] | {"dtype": "float16"}})
+    plan(config | {"dataset": config["dataset"] | {"concatenate": False}})
+    plan(config | {"dataset": config["dataset"] | {"dtype": "float16"}})
 
 
 def test_rejected_micrographs_are_listed_with_reasons(tmp_path, run, monkeypatch, capsys):
@@ -107,7 +108,7 @@ def test_rejected_micrographs_are_listed_with_reasons(tmp_path, run, monkeypatch
     micrographs = {"source": "files", "files": "*.mrc", "halves": HALVES}
     config = run(micrographs=micrographs, patches={"size_px": 64, "stride_px": 64})
     with pytest.raises(InputError, match="see `stops` in the plan; reasons: 2"):
-        plan_script.plan(config)
+        plan(config)
     text = " ".join(capsys.readouterr().out.split())
     assert "1 accepted, 4 rejected" in text
     for words in (
@@ -135,7 +136,7 @@ def test_nothing_need_be_there_for_a_simulation(run, capsys):
         "dataset": 4 * 2 * pixels * 4,
         "denoised": 4 * pixels * 4,
     }
-    plan_script.plan(config)
+    plan(config)
     assert "4 accepted, 0 rejected" in capsys.readouterr().out
 
 
@@ -273,19 +274,16 @@ def test_folders_on_other_disks_are_judged_by_those(tmp_path, monkeypatch):
 
 def test_the_command_needs_a_configuration(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.argv", ["plan.py"])
     with pytest.raises(InputError, match=r"config\.yaml: cannot be read"):
-        plan_script.main()
-    monkeypatch.setattr("sys.argv", ["plan.py", "--directory", "nowhere"])
+        plan_command.main([])
     with pytest.raises(SystemExit, match=r"error: nowhere: No such file or directory"):
-        run_command(plan_script.main)
-    monkeypatch.setattr("sys.argv", ["plan.py"])
+        run_command(lambda: plan_command.main(["--directory", "nowhere"]))
     (tmp_path / "config.yaml").write_text("patches: [")
     with pytest.raises(InputError, match=r"config\.yaml: not YAML"):
-        plan_script.main()
+        plan_command.main([])
     (tmp_path / "config.yaml").write_text("simulation: {count: 1}")
     with pytest.raises(InputError, match=r"simulation\.count"):
-        plan_script.main()
+        plan_command.main([])
 
 
 def test_the_command_plans_another_folder(tmp_path, monkeypatch, capsys):
@@ -293,6 +291,5 @@ def test_the_command_plans_another_folder(tmp_path, monkeypatch, capsys):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "other.yaml").write_text("simulation: {count: 5}")
     arguments = ["--directory", "run", "--config", "run/other.yaml"]
-    monkeypatch.setattr("sys.argv", ["plan.py", *arguments])
-    plan_script.main()
+    plan_command.main(arguments)
     assert "5 accepted, 0 rejected" in capsys.readouterr().out

@@ -1,6 +1,6 @@
 """The checked configuration, the names made of it, and code_of().
 
-READS   config.yaml, workflow/schemas/config.schema.yaml, the list of micrographs
+READS   config.yaml, workflow/scripts/clearice/schema_files/config.schema.yaml, the list of micrographs
 WRITES  nothing
 """
 

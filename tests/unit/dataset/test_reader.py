@@ -12,8 +12,8 @@ from clearice.dataset.reader import open_split
 from clearice.errors import InputError
 from clearice.files import read_json, write_json
 from clearice.micrographs.mrc_writer import write_micrograph
+from clearice.shards.sharding import shard_micrograph
 from shard_files import make_shard
-from shard_micrograph import shard_micrograph
 
 COUNTS = {"train": {"a": 3, "c": 1, "e": 4}, "test": {"b": 2}}
 

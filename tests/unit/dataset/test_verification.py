@@ -1,4 +1,4 @@
-"""verify_dataset: a good dataset passes, and each way to spoil one is a fault of its own."""
+"""clearice verify: a good dataset passes, and each way to spoil one is a fault of its own."""
 
 import json
 import shutil
@@ -11,7 +11,6 @@ from clearice.dataset.manifest import SIDES, data_xxh3
 from clearice.dataset.verification import dataset_faults
 from clearice.files import read_json, write_json
 from concatenate_shards import concatenate_shards
-from conftest import REPOSITORY
 from list_micrographs import list_micrographs
 from shard_files import make_shard
 from write_manifest import write_manifest
@@ -214,13 +213,9 @@ def test_every_fault_is_listed_not_only_the_first(dataset):
 
 
 def verify(*arguments):
-    """Run the script where NumPy cannot be imported."""
-    code = "import runpy, sys; sys.modules['numpy'] = None; sys.argv[:1] = []; " + (
-        "sys.path.insert(0, sys.argv[0].rpartition('/')[0]); "
-        "runpy.run_path(sys.argv[0], run_name='__main__')"
-    )
-    script = REPOSITORY / "workflow" / "scripts" / "verify_dataset.py"
-    command = [sys.executable, "-c", code, str(script), *map(str, arguments)]
+    """Run the command where NumPy cannot be imported."""
+    code = "import sys; sys.modules['numpy'] = None; from clearice.command import main; main.main()"
+    command = [sys.executable, "-c", code, "verify", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True)
 
 

@@ -10,7 +10,7 @@ from clearice.micrographs.mrc import open_micrograph
 from clearice.micrographs.mrc_writer import write_micrograph
 from clearice.micrographs.rows import MicrographRows, hot_pixel_limit
 from clearice.model.networks import Network
-from shard_micrograph import shard_micrograph
+from clearice.shards.sharding import shard_micrograph
 
 
 class Recorder(Network):

@@ -38,17 +38,19 @@ def bundle(honest):
 
 
 def command_line(repository, *arguments):
-    """Run compare_implementation.py in a Python that has NumPy alone."""
-    script = repository / "workflow" / "scripts" / "compare_implementation.py"
+    """Run `clearice compare` in a Python that has NumPy alone, from a checkout."""
     program = (
-        "import runpy, sys\n"
+        "import sys\n"
         f"for name in {ABSENT}: sys.modules[name] = None\n"
-        f"sys.path.insert(0, {str(script.parent)!r})\n"
-        f"sys.argv = {[str(script), *map(str, arguments)]!r}\n"
-        f"runpy.run_path({str(script)!r}, run_name='__main__')\n"
+        "from clearice.command.main import main\n"
+        f"main({['compare', *map(str, arguments)]!r})\n"
     )
     return subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+        [sys.executable, "-c", program],
+        cwd=repository / "workflow" / "scripts",
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 

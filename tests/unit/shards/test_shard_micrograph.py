@@ -14,10 +14,10 @@ from affine import affine_of
 from clearice.errors import InputError
 from clearice.shards.patches import patch_origins
 from clearice.shards.record import read_shard_record
+from clearice.shards.sharding import shard_micrograph
 from clearice.shards.targets import noisy_blocks
 from conftest import REPOSITORY
 from mrc_files import noise_image, pixels_for, write_mrc
-from shard_micrograph import shard_micrograph
 
 KINDS = ("halves", "auto", "synthetic_noise", "lowpass")  # auto, alone: pixel halves
 
@@ -223,7 +223,7 @@ def test_a_target_half_goes_with_target_halves_only(tmp_path, kind, with_target)
 
 def run_command(*arguments):
     return subprocess.run(
-        [sys.executable, "workflow/scripts/shard_micrograph.py", *map(str, arguments)],
+        [sys.executable, "-m", "clearice", "shard", *map(str, arguments)],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,

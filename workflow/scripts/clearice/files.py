@@ -66,7 +66,7 @@ def read_json(path):
 
 def xxh3_of_file(path):
     """Return the 16 hex digits of XXH3-64 over the bytes of `path`, read in blocks of 1 MiB."""
-    import xxhash  # compare_implementation, which writes its verdict here, needs NumPy alone
+    import xxhash  # `clearice compare`, which writes its verdict here, needs NumPy alone
 
     digest = xxhash.xxh3_64()
     with open(path, "rb", buffering=0) as file:

@@ -1,6 +1,6 @@
 """The dataset's manifest: which bytes of which file are which patch (docs/formats.md, Dataset).
 
-Light on purpose (no NumPy): the workflow's planning and verify_dataset read manifests too.
+Light on purpose (no NumPy): the workflow's planning and `clearice verify` read manifests too.
 """
 
 import functools
@@ -172,7 +172,7 @@ def load_manifest(path):
 
 
 def schema_faults(manifest):
-    """Return where a manifest doesn't fit workflow/schemas/dataset.schema.json, as lines."""
+    """Return where a manifest doesn't fit schema_files/dataset.schema.json, as lines."""
     errors = sorted(_validator().iter_errors(manifest), key=jsonschema.exceptions.relevance)
     return [
         f"{'.'.join(map(str, error.absolute_path)) or 'top level'}: {error.message[:200]}"

@@ -1,5 +1,6 @@
 """A verdict as a table for the eye, as JSON and as JUnit XML."""
 
+import sys
 from xml.etree import ElementTree
 
 from clearice.files import write_json, write_text
@@ -24,6 +25,12 @@ def verdict_text(verdict):
         lines += ["", *verdict["diagnosis"]]
     lines += ["", *_extremes(verdict), _last_line(verdict), ""]
     return printable("\n".join(lines).lstrip("\n"))
+
+
+def print_verdict(verdict):
+    """Print verdict_text. It holds words of others, and no terminal or log has all of Unicode."""
+    encoding = sys.stdout.encoding or "utf-8"
+    print(verdict_text(verdict).encode(encoding, "replace").decode(encoding), end="")
 
 
 def _extremes(verdict):

@@ -118,7 +118,7 @@ def _patch(reader, index):
         if not np.isfinite(patch).all():
             raise InputError(
                 f"{role} patch {index} of the test split has pixels that are not finite",
-                advice="run verify_dataset.py on the dataset",
+                advice="run `clearice verify` on the dataset",
             )
     return source, target, reader.where(index)
 

@@ -1,0 +1,1 @@
+"""The command `clearice`: what people do by hand, without a workflow."""

@@ -1,0 +1,88 @@
+"""clearice shard: cut one micrograph, or one pair of halves, by hand."""
+
+import argparse
+import math
+from pathlib import Path
+
+from clearice.shards.sharding import shard_micrograph
+from clearice.shards.targets import TARGETS
+
+
+def main(arguments=None):
+    """Run the command line; return its exit status."""
+    parser = argparse.ArgumentParser(
+        prog="clearice shard",
+        description="Cut one micrograph, or one pair of halves, into a shard: PREFIX.input.bin "
+        "and PREFIX.target.bin (little-endian (n, size, size), no header) and PREFIX.json.",
+    )
+    add = parser.add_argument
+    add("input", help="MRC file: the micrograph, or the half that the network sees")
+    add("--target-half", metavar="FILE", help="MRC file: the other half (with --target halves)")
+    add("--output", metavar="PREFIX", required=True, help="where the three files go")
+    add("--micrograph", metavar="NAME", help="name in the record (default: end of PREFIX)")
+    for name, default, about in (
+        ("--patch-size-px", 1024, "side of a patch (px)"),
+        ("--stride-px", 512, "step from patch to patch (px)"),
+        ("--synthetic-noise-std", 1.0, "noise to add, in standard deviations"),
+        ("--lowpass-sigma-px", 2.0, "standard deviation of the Gaussian (px)"),
+        ("--seed", 0, "seed of the synthetic noise"),
+    ):
+        add(name, type=type(default), default=default, help=f"{about} (default: {default})")
+    add("--cover-border", action="store_true", help="patches flush with the border as well")
+    add(
+        "--target",
+        choices=TARGETS,
+        default="halves",
+        help="what the network must make (default: halves)",
+    )
+    add(
+        "--hot-pixel-threshold",
+        type=float,
+        help="replace pixels that many standard deviations off, at least 3 (default: none)",
+    )
+    add(
+        "--dtype",
+        choices=("float32", "float16"),
+        default="float32",
+        help="of the patches (default: float32)",
+    )
+    add(
+        "--on-error",
+        choices=("stop", "skip"),
+        default="stop",
+        help="with a bad micrograph; skip leaves a rejected shard (default: stop)",
+    )
+    options = parser.parse_args(arguments)
+    for option in ("patch_size_px", "stride_px", "synthetic_noise_std", "lowpass_sigma_px"):
+        if not 0 < getattr(options, option) < math.inf:
+            parser.error(f"--{option.replace('_', '-')} must be above 0, and finite")
+    threshold = options.hot_pixel_threshold
+    if threshold is not None and not 3 <= threshold < math.inf:
+        parser.error("--hot-pixel-threshold must be 3 or more, and finite")
+    if (options.target == "halves") != (options.target_half is not None):
+        parser.error("--target halves needs --target-half FILE, and no other target takes one")
+    if options.output.endswith("/") or Path(options.output).is_dir():
+        parser.error(f"--output {options.output} is a folder: add a name for the three files")
+    patches = {
+        "size_px": options.patch_size_px,
+        "stride_px": options.stride_px,
+        "cover_border": options.cover_border,
+        "target": options.target,
+        "synthetic_noise_std": options.synthetic_noise_std,
+        "lowpass_sigma_px": options.lowpass_sigma_px,
+        "hot_pixel_threshold": options.hot_pixel_threshold,
+        "seed": options.seed,
+    }
+    prefix = options.output
+    shard_micrograph(
+        input=options.input,
+        target=options.target_half,
+        input_bin=f"{prefix}.input.bin",
+        target_bin=f"{prefix}.target.bin",
+        record=f"{prefix}.json",
+        micrograph=options.micrograph or Path(prefix).name,
+        patches=patches,
+        dtype=options.dtype,
+        on_error=options.on_error,
+    )
+    return 0
