@@ -135,8 +135,8 @@ def test_hot_pixels_are_replaced_before_anything_is_measured():
 def test_overlapping_bands_need_each_row_once(spans):
     image = np.arange(60, dtype=np.float32).reshape(20, 3)
     blocks = (rows for _, rows in MemoryReader(image).blocks())
-    bands = list(overlapping_bands(blocks, 3, spans))
-    assert [band.tolist() for band in bands] == [image[a:b].tolist() for a, b in spans]
+    bands = [band.tolist() for band in overlapping_bands(blocks, 3, spans)]
+    assert bands == [image[a:b].tolist() for a, b in spans]
 
 
 @pytest.mark.parametrize(
@@ -151,11 +151,11 @@ def test_a_tile_is_chosen_unless_given():
     network, wide = SimpleCNN(), S2DUNet()
     assert chosen_tile_px(96, "cpu", network) == 96
     assert chosen_tile_px(None, "cpu", network) < chosen_tile_px(None, "cuda:1", network)
-    assert chosen_tile_px(None, "cpu", wide) > 3 * wide.receptive_radius_px
+    assert chosen_tile_px(None, "cpu", wide) > 1.9 * wide.receptive_radius_px
 
 
 def test_memory_grows_by_the_pieces_of_the_affine_alone():
-    """They are 8 bytes per 64 px, and as many again while their median is taken."""
+    """8 bytes per 64 px, as many again while their median is taken, and the sums of the rows."""
 
     def peak_bytes(height):
         source = MicrographRows(MemoryReader(np.random.default_rng(0).normal(size=(height, 512))))
@@ -166,4 +166,4 @@ def test_memory_grows_by_the_pieces_of_the_affine_alone():
         tracemalloc.stop()
         return peak
 
-    assert peak_bytes(4096) - peak_bytes(512) < 0.3 * (4096 - 512) * 512
+    assert peak_bytes(4096) - peak_bytes(512) < 0.35 * (4096 - 512) * 512

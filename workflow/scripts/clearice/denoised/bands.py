@@ -10,23 +10,21 @@ def overlapping_bands(blocks, width_px, spans):
     """Yield rows first..last of each (first, last) of `spans` as float32 (last - first, W).
 
     `blocks` yields the rows of the image in order, float (b, W). Both ends of the spans ascend,
-    and no row is left out between them. A band stays valid; it is read-only, because its end
-    becomes the beginning of the next.
+    and no row is left out between them. A band is valid until the next one, which takes its place.
     """
     blocks, rest = iter(blocks), np.empty((0, width_px), np.float32)
-    band, begin, end = rest, 0, 0  # rows begin..end are in `band`
+    buffer = np.empty((max(last - first for first, last in spans), width_px), np.float32)
+    begin = end = 0  # rows begin..end are at the top of the buffer
     for first, last in spans:
-        held, band = band[first - begin :], np.empty((last - first, width_px), np.float32)
-        band[: len(held)] = held
+        buffer[: end - first] = buffer[first - begin : end - begin]
         while end < last:
             if not len(rest):
                 rest = next(blocks)
             count = min(len(rest), last - end)
-            band[end - first : end - first + count] = rest[:count]
+            buffer[end - first : end - first + count] = rest[:count]
             rest, end = rest[count:], end + count
         begin = first
-        band.flags.writeable = False
-        yield band
+        yield buffer[: last - first]
 
 
 def window_origins(length_px, window_px):

@@ -15,7 +15,7 @@ from clearice.errors import InputError
 from clearice.micrographs.normalisation import normalise
 
 _TILE_PX = {"cpu": 256, "cuda": 2048}  # 256: activations of 16 channels stay in the cache
-_HALOS_PER_TILE = 3.5  # a tile's side, at least: a narrower one is mostly halo
+_HALOS_PER_TILE = 2  # a tile's side, at least: wider ones cost fewer pixels and more memory
 _LONG = 1.5  # a tile may be that much longer than asked, to save a short one behind it
 
 
@@ -51,6 +51,7 @@ def denoise_bands(network, micrograph, *, tile_px, device="cpu"):
             output = _through(network, tile, device)[inside, min(left, halo) :]
             columns = band[:, left : left + width_px]
             np.multiply(output[:, : columns.shape[1]], np.float32(scale), out=columns)
+            del tile, output  # before the next ones are made
         band += np.float32(location)
         if not np.isfinite(band).all():
             raise InputError(
@@ -59,6 +60,7 @@ def denoise_bands(network, micrograph, *, tile_px, device="cpu"):
                 advice="the model did not converge: lower its learning_rate and train again",
             )
         yield band
+        del band  # before the next is made
 
 
 def _even_side(length_px, tile_px, alignment_px):

@@ -13,6 +13,8 @@ from clearice.errors import InputError
 from clearice.files import atomic_path
 from clearice.micrographs.normalisation import RowStatistics
 
+PIECE_PX = 1 << 18  # pixels that are converted and summed at a time
+
 
 def write_micrograph(
     path,
@@ -40,12 +42,9 @@ def write_micrograph(
             first_pixel = empty.header.nbytes
         with open(temporary, "rb+", buffering=0) as file:
             file.seek(first_pixel)
-            for block in blocks:
-                rows = np.atleast_2d(block)
+            for rows in _pieces(blocks, width_px):
                 with np.errstate(over="ignore"):  # checked below
                     pixels = np.ascontiguousarray(rows, stored)
-                if pixels.shape[1] != width_px:
-                    raise ValueError(f"rows of {pixels.shape[1]} px, not {width_px}")
                 _check_range(pixels, rows, path, dtype)
                 statistics.add(pixels)
                 _write_all(file, pixels)
@@ -54,6 +53,18 @@ def write_micrograph(
             raise ValueError(f"{rows_written} rows, not {height_px}")
         with mrcfile.mmap(temporary, "r+") as written:
             _describe(written, statistics.result(), pixel_size_angstrom, origin, label)
+
+
+def _pieces(blocks, width_px):
+    """Yield the rows of large blocks a few at a time, so that their float64 copies stay small."""
+    step = max(1, PIECE_PX // width_px)
+    for block in blocks:
+        rows = np.atleast_2d(block)
+        if rows.shape[1] != width_px:
+            raise ValueError(f"rows of {rows.shape[1]} px, not {width_px}")
+        for first in range(0, len(rows), step):
+            yield rows[first : first + step].copy()  # a view would hold the block
+        del block, rows  # a band is not held while the next is made
 
 
 def _check_range(pixels, rows, path, dtype):

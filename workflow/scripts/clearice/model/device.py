@@ -48,7 +48,8 @@ def set_precision(precision, deterministic=False):
     torch.backends.cudnn.deterministic = deterministic
     if deterministic:  # cuBLAS reads it when its first handle is made
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(deterministic)
+    if deterministic != torch.are_deterministic_algorithms_enabled():
+        torch.use_deterministic_algorithms(deterministic)  # imports the compiler: 70 MiB
     torch.utils.deterministic.fill_uninitialized_memory = False  # a pass over every new tensor
     return {
         "precision": precision,
