@@ -6,7 +6,7 @@ WRITES  results/denoised/{micrograph}.{mrc,json}
 
 
 rule denoise_micrograph:
-    """Denoise one micrograph (the input half of a pair); judge it by its raw other half."""
+    """Denoise one micrograph, or both halves of one; judge the input half by the raw other."""
     input:
         unpack(denoise_inputs),
         model=f"results/model/{config['denoised']['architecture']}/denoiser.safetensors",

@@ -8,12 +8,16 @@ import pytest
 import torch
 
 from affine import affine_of
+from clearice.config import complete_config
+from clearice.denoised.averaging import half_noise
 from clearice.errors import InputError
+from clearice.micrographs.mrc import read_micrograph
 from clearice.micrographs.mrc_writer import write_micrograph
+from clearice.micrographs.rows import MicrographRows
 from clearice.model.networks import SimpleCNN
 from clearice.model.weights import load_model, save_model
-from denoise_micrograph import denoise_micrograph, main
-from memory_images import noisy_pair
+from denoise_micrograph import denoise_micrograph
+from memory_images import MemoryReader, noisy_pair
 
 
 @pytest.fixture
@@ -38,6 +42,12 @@ def write_half(path, image, pixel_size_angstrom=1.25, origin=(3.0, 4.0, 0.0)):
     return path
 
 
+def denoising(**changes):
+    """Return the settings of the rule."""
+    config = complete_config({"denoised": {"device": "cpu", **changes}})
+    return config["denoised"] | {"hot_pixel_threshold": None}
+
+
 @pytest.mark.parametrize(("dtype", "mode"), [("float32", 2), ("float16", 12)])
 def test_a_denoised_file_keeps_shape_voxel_size_origin_and_scale(tmp_path, model_file, dtype, mode):
     truth, raw, target = noisy_pair()
@@ -46,7 +56,7 @@ def test_a_denoised_file_keeps_shape_voxel_size_origin_and_scale(tmp_path, model
         for name, image in (("raw", raw), ("target", target), ("truth", truth))
     }
     denoised, metrics = tmp_path / "out" / "a.b.mrc", tmp_path / "out" / "a.b.json"
-    settings = {"dtype": dtype, "tile_px": 100, "device": "cpu", "hot_pixel_threshold": None}
+    settings = denoising(dtype=dtype, tile_px=100, average_halves=False)
     denoise_micrograph(
         files["raw"], model_file, denoised, metrics, settings, files["target"], files["truth"]
     )
@@ -77,7 +87,7 @@ def test_a_target_of_another_size_is_an_error_that_names_it(tmp_path, model_file
     image = np.random.default_rng(0).normal(size=(32, 32)).astype(np.float32)
     raw = write_half(tmp_path / "raw.mrc", image)
     target = write_half(tmp_path / "target.mrc", image[:, :30])
-    settings = {"dtype": "float32", "tile_px": None, "device": "cpu", "hot_pixel_threshold": None}
+    settings = denoising(average_halves=False)
     with pytest.raises(InputError, match=r"target\.mrc: .* expected 32 x 32 px, found 32 x 30 px"):
         denoise_micrograph(
             raw, model_file, tmp_path / "o.mrc", tmp_path / "o.json", settings, target
@@ -92,5 +102,75 @@ def test_a_micrograph_that_cannot_be_normalised_leaves_no_output(
     with mrcfile.new(raw) as file:
         file.set_data(np.full((32, 32), value, np.float32))
     with pytest.raises(InputError, match=words):
-        main([str(raw), "--model", str(model_file), "--output", str(tmp_path / "o.mrc")])
+        denoise_micrograph(
+            raw, model_file, tmp_path / "o.mrc", tmp_path / "o.json", denoising(tile_px=64)
+        )
     assert not (tmp_path / "o.mrc").exists()
+
+
+@pytest.mark.parametrize(
+    ("choice", "noise", "averaged", "reason"),
+    [
+        ("auto", 1.0, True, None),
+        ("auto", 1.3, False, "the halves are not equally noisy"),
+        (True, 1.05, True, None),
+        (False, 1.0, False, "average_halves is false"),
+    ],
+)
+def test_equally_noisy_halves_are_averaged(tmp_path, model_file, choice, noise, averaged, reason):
+    truth, raw, target = noisy_pair()
+    images = {"raw": raw, "target": truth + noise * (target - truth)}
+    files = [write_half(tmp_path / f"{n}.mrc", i.astype(np.float32)) for n, i in images.items()]
+    denoised, metrics = tmp_path / "out" / "a.mrc", tmp_path / "out" / "a.json"
+    settings = denoising(average_halves=choice)
+    denoise_micrograph(files[0], model_file, denoised, metrics, settings, files[1])
+    assert sorted(path.name for path in denoised.parent.iterdir()) == ["a.json", "a.mrc"]
+    record = json.loads(metrics.read_text())
+    assert record["averaged_halves"] is averaged
+    if reason is None:
+        assert record["not_averaged_because"] is None
+        assert record["half_noise_std"] == pytest.approx([1, noise], rel=0.02)
+    else:
+        assert reason in record["not_averaged_because"]
+    for number, path in enumerate(files):
+        single = tmp_path / f"{number}.mrc"
+        choice = denoising(average_halves=False)
+        denoise_micrograph(path, model_file, single, tmp_path / "b.json", choice)
+    first, second = (read_micrograph(tmp_path / f"{n}.mrc") for n in (0, 1))
+    expected = (first + second) / 2 if averaged else first
+    assert np.array_equal(read_micrograph(denoised), expected)
+
+
+def test_halves_that_must_be_averaged_and_differ_are_an_error(tmp_path, model_file):
+    truth, raw, target = noisy_pair()
+    loud = write_half(tmp_path / "loud.mrc", (2 * target - truth).astype(np.float32))
+    raw = write_half(tmp_path / "raw.mrc", raw.astype(np.float32))
+    for halves in ([raw, loud], [loud, raw], [raw, raw]):
+        with pytest.raises(InputError, match=r"not equally noisy|the same pixels"):
+            denoise_micrograph(
+                halves[0],
+                model_file,
+                tmp_path / "o.mrc",
+                tmp_path / "o.json",
+                denoising(average_halves=True),
+                halves[1],
+            )
+    assert not (tmp_path / "o.mrc").exists()
+
+
+@pytest.mark.parametrize("crystal", [False, True])
+def test_the_noise_of_halves_is_that_of_their_noise(crystal):
+    truth, raw, target = noisy_pair()
+    if crystal:
+        for image in (truth, raw, target):
+            image[:100, :120] -= 500
+    readers = [MemoryReader(image) for image in (raw, 1.2 * (target - truth) + truth)]
+    noise = half_noise([MicrographRows(reader) for reader in readers])
+    assert noise == pytest.approx([1, 1.2], rel=0.03)
+
+
+def test_halves_on_different_scales_have_no_noise_to_compare():
+    truth, raw, target = noisy_pair()
+    readers = [MemoryReader(image) for image in (20 * truth + raw, target)]
+    with pytest.raises(InputError, match="different scales"):
+        half_noise([MicrographRows(reader) for reader in readers])

@@ -139,7 +139,7 @@ def _one_line(error):
 def _expectation(schema):
     """Describe in words what a schema allows."""
     if "enum" in schema:
-        return " | ".join(str(choice) for choice in schema["enum"])
+        return " | ".join(map(yaml_scalar, schema["enum"]))
     if "pattern" in schema:
         return f"text like {schema['pattern']}"
     types = schema.get("type", "a value")

@@ -1,0 +1,94 @@
+"""May two denoised halves be averaged? Where both are equally noisy.
+
+The mean of two denoised halves has seen every electron of the micrograph. It is the better image
+only while both halves count equally: a noisier half, or one on another scale, would spoil it.
+"""
+
+import math
+import os
+import tempfile
+
+import numpy as np
+
+from clearice.errors import InputError
+from clearice.micrographs.halves import check_headers
+from clearice.micrographs.normalisation import RowStatistics
+
+NOISE_TOLERANCE = 0.1  # relative: even and odd frames differ by at most one frame's dose
+_PIECE_ROWS = 64
+
+
+def half_noise(halves):
+    """Return the standard deviations of the noise of two open halves (rows.MicrographRows).
+
+    With one signal and independent noise, the variance of the difference is the sum of both noise
+    variances, and that of the first minus that of the second their difference. Variances are
+    squares of the robust scale, so that a crystal counts for nothing. Costs a pass over both
+    halves beyond their surveys. Raises InputError where there are no two such numbers: one image
+    given twice, or halves on different scales.
+    """
+    first, second = (half.survey.input for half in halves)
+    statistics = RowStatistics()
+    for rows, others in zip(*(half.blocks() for half in halves), strict=True):
+        statistics.add_difference(rows, others)
+    difference = statistics.result()
+    if not difference.maximum > difference.minimum:
+        raise InputError(
+            "the halves are the same pixels",
+            file=halves[1].path,
+            expected=f"noise independent of {halves[0].path}",
+            advice="make halves from even and odd frames",
+        )
+    excess = first.scale**2 - second.scale**2
+    variances = [(difference.scale**2 + sign * excess) / 2 for sign in (1, -1)]
+    if not min(variances) > 0:
+        raise InputError(
+            "the halves are on different scales",
+            file=halves[1].path,
+            expected=f"a noise level like the {first.scale:.4g} of {halves[0].path}",
+            found=f"{second.scale:.4g}",
+            advice="denoise one half alone",
+        )
+    return [math.sqrt(variance) for variance in variances]
+
+
+def require_equal_noise(halves, readers):
+    """Return the noise (standard deviations) of two halves that may be averaged.
+
+    `halves` are the rows.MicrographRows of the open `readers`. Raises InputError for halves of
+    different shape, pixel size, scale or noise.
+    """
+    check_headers(*readers)
+    noise = half_noise(halves)
+    if not max(noise) <= (1 + NOISE_TOLERANCE) * min(noise):
+        raise InputError(
+            "the halves are not equally noisy",
+            file=halves[1].path,
+            expected=f"noise within {NOISE_TOLERANCE:.0%} of the {noise[0]:.4g} of "
+            f"{halves[0].path}",
+            found=f"{noise[1]:.4g}",
+            advice="denoise the less noisy half alone",
+        )
+    return noise
+
+
+def mean_bands(bands, others, folder):
+    """Yield the mean of two images from their bands of rows, float32 (b, W).
+
+    The first waits in a file without a name in `folder` (made if need be), so that memory holds a
+    band of one of them at a time.
+    """
+    os.makedirs(folder, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder) as first:
+        for rows in bands:
+            first.write(rows)
+            del rows  # a band is not held while the next is made
+        first.seek(0)
+        for rows in others:
+            for piece in np.array_split(rows, -(-len(rows) // _PIECE_ROWS)):
+                kept = np.empty_like(piece)
+                first.readinto(kept)
+                piece += kept
+                piece *= np.float32(0.5)
+            yield rows
+            del rows, piece

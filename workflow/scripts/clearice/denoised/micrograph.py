@@ -1,0 +1,133 @@
+"""One micrograph, or both halves of one, through a network into an MRC file.
+
+Memory holds one band of tiles, whatever the micrograph's height.
+"""
+
+import contextlib
+from pathlib import Path
+
+import torch
+
+from clearice import __version__
+from clearice.denoised.averaging import mean_bands, require_equal_noise
+from clearice.denoised.tiles import chosen_tile_px, denoise_bands
+from clearice.errors import InputError
+from clearice.files import xxh3_of_file
+from clearice.micrographs.mrc import open_micrograph
+from clearice.micrographs.mrc_writer import write_micrograph
+from clearice.micrographs.rows import MicrographRows, hot_pixel_limit
+from clearice.model.device import choose_device, set_precision
+from clearice.model.half_resolution import at_full_resolution
+from clearice.model.memory import return_freed_memory
+from clearice.model.weights import load_model, model_file
+
+
+class WatchedRows(MicrographRows):
+    """MicrographRows that call `watch` before every block: it may raise to end the reading."""
+
+    def __init__(self, micrograph, limit, watch):
+        super().__init__(micrograph, limit)
+        self._watch = watch
+
+    def blocks(self):
+        """Yield float32 (b, W), as MicrographRows does."""
+        for rows in super().blocks():
+            self._watch()
+            yield rows
+
+
+def load_denoiser(path, device_name):
+    """Make this process ready to denoise; return (network, identity, device).
+
+    `device_name` is auto | cpu | cuda | cuda:N. The identity is what names the model in records:
+    its path, its architecture and the hash of its file. `path` may be `general`. Raises InputError for a file that is no
+    model, and for a GPU that is not there.
+    """
+    device = choose_device(device_name)
+    set_precision("float32", deterministic=device.type != "cpu")  # on a CPU it always is
+    network, metadata = load_model(path, device)
+    network = at_full_resolution(network, metadata)
+    if device.type == "cpu":
+        network.to(memory_format=torch.channels_last)  # a tenth faster, a tenth less memory
+        return_freed_memory()
+    identity = {
+        "path": str(path),
+        "architecture": metadata["architecture"],
+        "xxh3": xxh3_of_file(model_file(path)),
+    }
+    return network, identity, device
+
+
+def write_denoised(
+    network, model, files, denoised, settings, device, *, watch=lambda: None, count=lambda px: None
+):
+    """Denoise `files`, [micrograph] or [input half, other half], into one MRC file.
+
+    `model` is the identity that load_denoiser returns; `settings` hold dtype, tile_px,
+    hot_pixel_threshold and average_halves: true (of a pair, the mean of both denoised halves),
+    auto (the same where they are equally noisy, else the input half alone) or false (the input
+    half alone). `watch` is called before every block read and may raise; `count` gets the pixels
+    of each finished band.
+    Returns the facts of the result as a dict. Raises InputError for files that cannot be used.
+    """
+    with contextlib.ExitStack() as stack:
+        readers = [stack.enter_context(open_micrograph(path)) for path in files]
+        threshold = settings["hot_pixel_threshold"]
+        halves = [WatchedRows(r, hot_pixel_limit(r, threshold), watch) for r in readers]
+        averaging = _averaging(halves, readers, settings["average_halves"])
+        used = halves if averaging["averaged_halves"] else halves[:1]
+        tile_px = chosen_tile_px(settings["tile_px"], device, network)
+        bands = [
+            _counted(denoise_bands(network, rows, tile_px=tile_px, device=device), count)
+            for rows in used
+        ]
+        folder = Path(denoised).parent
+        first = readers[0]
+        both = ", mean of both halves" if averaging["averaged_halves"] else ""
+        write_micrograph(
+            denoised,
+            mean_bands(*bands, folder) if len(used) == 2 else bands[0],
+            first.height_px,
+            first.width_px,
+            dtype=settings["dtype"],
+            pixel_size_angstrom=first.pixel_size_angstrom,
+            origin=first.origin,
+            label=f"clearice {__version__}: denoised, {model['architecture']} {model['xxh3']}"
+            + both,
+        )
+        return {
+            "height_px": first.height_px,
+            "width_px": first.width_px,
+            "pixel_size_angstrom": first.pixel_size_angstrom,
+            "mean": halves[0].survey.input.location,
+            "std": halves[0].survey.input.scale,
+            "hot_pixels": sum(rows.hot_pixels for rows in used),
+            **averaging,
+            "warnings": [f"{Path(r.path).name}: {text}" for r in readers for text in r.warnings],
+        }
+
+
+def _counted(bands, count):
+    for rows in bands:
+        count(rows.size)
+        yield rows
+        del rows  # a band is not held while the next is made
+
+
+def _averaging(halves, readers, choice):
+    """Return whether both halves are denoised and averaged, their noise, and why if they are not.
+
+    Facts for the record; `choice` is average_halves of the settings.
+    """
+    facts = {"averaged_halves": False, "half_noise_std": None, "not_averaged_because": None}
+    if len(halves) < 2:
+        return facts | {"not_averaged_because": "there is one file"}
+    if choice is False:
+        return facts | {"not_averaged_because": "average_halves is false"}
+    try:
+        noise = require_equal_noise(halves, readers)
+    except InputError as error:
+        if choice is True:
+            raise
+        return facts | {"not_averaged_because": str(error)}
+    return facts | {"averaged_halves": True, "half_noise_std": noise}
