@@ -9,6 +9,7 @@ import pytest
 
 from clearice.command.main import COMMANDS
 from conftest import REPOSITORY
+from denoise_files import write_model
 from mrc_files import noise_image, write_mrc
 
 
@@ -88,3 +89,8 @@ def test_an_installed_copy_works_without_the_checkout(tmp_path):
     words = ["--target", "lowpass", "--patch-size-px", "32", "--output", "a"]
     assert clearice("shard", "a.mrc", *words, **options).returncode == 0
     assert (run / "a.json").exists()
+    write_model(run / "m.safetensors")
+    words = ["--model", "m.safetensors", "--output", "out", "--device", "cpu"]
+    process = clearice("denoise", "a.mrc", *words, **options)
+    assert process.returncode == 0, process.stderr
+    assert sorted(path.name for path in (run / "out").iterdir()) == ["a.json", "a.mrc"]

@@ -39,9 +39,9 @@ class WatchedRows(MicrographRows):
 def load_denoiser(path, device_name):
     """Make this process ready to denoise; return (network, identity, device).
 
-    `device_name` is auto | cpu | cuda | cuda:N. The identity is what names the model in records:
-    its path, its architecture and the hash of its file. `path` may be `general`. Raises InputError for a file that is no
-    model, and for a GPU that is not there.
+    `path` may be `general`, `device_name` is auto | cpu | cuda | cuda:N. The identity is what
+    names the model in records: its path, its architecture and the hash of its file. Raises
+    InputError for a file that is no model, and for a GPU that is not there.
     """
     device = choose_device(device_name)
     set_precision("float32", deterministic=device.type != "cpu")  # on a CPU it always is

@@ -113,7 +113,7 @@ def _paired(paths, halves):
         return [MicrographFiles(micrograph_name(path), path) for path in paths]
     pairs, strangers = {}, []  # key -> {"input": [paths], "target": [paths]}
     for path in paths:
-        role, key = _role(path, halves)
+        role, key = role_of(path, halves)
         if role is None:
             strangers.append(path)
         else:
@@ -144,7 +144,7 @@ def _require_one(name, pair):
             )
 
 
-def _role(path, halves):
+def role_of(path, halves):
     """Return (input | target, (folder, name)) of a file, or (None, None).
 
     A half that ends in a slash is a folder, anywhere above the file; else it ends the stem. The
@@ -177,17 +177,17 @@ def _of_star(table, halves, directory, skip_missing):
         raise InputError("rlnMicrographNameEven without rlnMicrographNameOdd", file=table)
     elif halves is None:
         by_role = [paths]
-    elif any(_role(path, halves)[0] for path in paths):
+    elif any(role_of(path, halves)[0] for path in paths):
         return _paired(tables.paths_beside(paths, table, directory, skip_missing), halves)
     else:
         roles = "input", "target"
-        by_role = [[_half_of(path, halves[role]) for path in paths] for role in roles]
+        by_role = [[half_beside(path, halves[role]) for path in paths] for role in roles]
     found = [tables.paths_beside(files, table, directory, skip_missing) for files in by_role]
     names = map(micrograph_name, paths)
     return [MicrographFiles(*row) for row in zip(names, *found, strict=True)]
 
 
-def _half_of(path, mark):
+def half_beside(path, mark):
     """Return where the half `mark` (a suffix, or a folder) of the average in `path` lies."""
     path = PurePath(path)
     if mark.endswith("/"):

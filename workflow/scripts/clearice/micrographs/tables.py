@@ -45,17 +45,26 @@ def rows_of_tsv(table, directory, skip_missing=False):
 
 def columns_of_star(path):
     """Return column -> list of str of the loop in the STAR file `path` that names micrographs."""
-    _open_table(path).close()
-    import starfile  # brings pandas: half a second that other sources need not wait
+    blocks = _blocks_of_star(path)
+    block = blocks[micrograph_loop(blocks, path)]
+    return {name: [str(value) for value in block[name]] for name in block.columns}
 
-    try:
-        blocks = starfile.read(path, always_dict=True)
-    except Exception as error:  # the parser raises whatever broke
-        raise InputError(f"not a STAR file ({error})", file=path) from None
-    for block in blocks.values():
-        names = [] if isinstance(block, dict) else list(block.columns)
-        if "rlnMicrographName" in names or "rlnMicrographNameEven" in names:
-            return {name: [str(value) for value in block[name]] for name in names}
+
+def text_of_star(path):
+    """Return name -> block of the STAR file `path`, every value as the text that stands there.
+
+    A loop is a DataFrame, any other block a dict. Raises InputError for what is no STAR file.
+    """
+    names = {name for block in _blocks_of_star(path).values() for name in block}
+    return _blocks_of_star(path, sorted(names))
+
+
+def micrograph_loop(blocks, path):
+    """Return the name of the loop among `blocks` (of the STAR file `path`) of the micrographs."""
+    for name, block in blocks.items():
+        columns = [] if isinstance(block, dict) else block.columns
+        if "rlnMicrographName" in columns or "rlnMicrographNameEven" in columns:
+            return name
     raise InputError(
         "no micrographs in this STAR file",
         file=path,
@@ -63,6 +72,16 @@ def columns_of_star(path):
         found=", ".join(map(repr, blocks)) or "no blocks",
         advice="give corrected_micrographs.star or micrographs.star",
     )
+
+
+def _blocks_of_star(path, text_columns=()):
+    _open_table(path).close()
+    import starfile  # brings pandas: half a second that other sources need not wait
+
+    try:
+        return starfile.read(path, always_dict=True, parse_as_string=list(text_columns))
+    except Exception as error:  # the parser raises whatever broke
+        raise InputError(f"not a STAR file ({error})", file=path) from None
 
 
 def paths_beside(paths, table, directory, skip_missing=False):
