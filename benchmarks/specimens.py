@@ -101,7 +101,7 @@ class Specimen:
     signal: np.ndarray
     background: np.ndarray
     judged: np.ndarray  # (size, size) bool
-    centres_px: np.ndarray  # (n, 2) float64: y, x; on filaments one per diameter along the axis
+    centres_px: np.ndarray  # (n, 2) float64: y, x; on filaments one per 0.6 diameters
     diameter_px: float
     pixel_size_angstrom: float
 
@@ -360,7 +360,7 @@ def _filaments(recipe, model_rng, rng, side, margin, size_px):
         yx = np.stack([along * sin + across * cos, along * cos - across * sin], -1) + middle_px
         points.append(yx.reshape(-1, 2))
         weights.append(np.ones(yx.size // 2))
-        axis = np.arange(-reach_px, reach_px, width_px)
+        axis = np.arange(-reach_px, reach_px, 0.6 * width_px)
         shift = bend * axis**2 + offset
         centres.append(
             np.stack([axis * sin + shift * cos, axis * cos - shift * sin], -1) + middle_px

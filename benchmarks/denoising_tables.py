@@ -1,0 +1,81 @@
+"""The comparison of denoisers as JSON and as Markdown tables."""
+
+import json
+import statistics
+
+
+def write(report, path):
+    """Write the report as JSON to `path` and as tables beside it, .md."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(report, indent=1) + "\n")
+    path.with_suffix(".md").write_text("\n".join(_lines(report)) + "\n")
+
+
+def _lines(report):
+    methods, specimens, real = report["methods"], report["specimens"], report["real"]
+    yield "# Denoisers side by side"
+    yield ""
+    yield (
+        f"{report['machine']}. One micrograph of {report['size_px']} x {report['size_px']} px per "
+        f"specimen, seed {report['seed']}; the image denoised is one half. Made by "
+        "`python benchmarks/denoising.py`, which says what each figure means."
+    )
+    for title, key, form in (
+        ("SNR (dB), whole micrograph", "snr_db", ".2f"),
+        ("SNR (dB), middle of the micrograph", "snr_middle_db", ".2f"),
+        (
+            "Average precision of picking by a fixed blob detector",
+            "picking_average_precision",
+            ".3f",
+        ),
+    ):
+        yield from _table(title, specimens, methods, key, form)
+    if real:
+        yield from _real(real, methods)
+    yield from _cost(specimens, methods)
+
+
+def _table(title, cases, methods, key, form):
+    yield from ("", f"## {title}", "")
+    yield f"| specimen | {' | '.join(methods.values())} |"
+    yield "|---" * (len(methods) + 1) + "|"
+    for case, figures in cases.items():
+        yield f"| {case} | " + " | ".join(_cell(figures[m].get(key), form) for m in methods) + " |"
+
+
+def _real(real, methods):
+    yield from ("", "## Real frames (EMPIAR-10146): FRC with the raw mean of the other 49", "")
+    yield "Means of six micrographs, by bands of cycles per pixel. A linear filter changes no FRC."
+    yield from (
+        "",
+        "| method | 0.01-0.02 | 0.02-0.04 | 0.04-0.07 | correlation |",
+        "|---|---|---|---|---|",
+    )
+    for name, title in methods.items():
+        figures = [case[name] for case in real.values() if "frc" in case[name]]
+        if figures:
+            columns = [*zip(*(f["frc"] for f in figures), strict=True)]
+            columns.append([f["correlation"] for f in figures])
+            yield f"| {title} | " + " | ".join(f"{statistics.mean(c):.3f}" for c in columns) + " |"
+
+
+def _cost(specimens, methods):
+    yield from ("", "## Cost", "")
+    yield "Medians over the specimens. The Gaussian and Wiener filters need the truth: none given."
+    yield from (
+        "",
+        "| method | CPU s per megapixel | wall s per megapixel | peak MiB |",
+        "|---|---|---|---|",
+    )
+    for name, title in methods.items():
+        figures = [case[name] for case in specimens.values() if "peak_mib" in case[name]]
+        if figures:
+            cpu, wall, peak = (
+                statistics.median(f[key] for f in figures)
+                for key in ("cpu_seconds_per_megapixel", "wall_seconds_per_megapixel", "peak_mib")
+            )
+            yield f"| {title} | {cpu:.2f} | {wall:.2f} | {peak:.0f} |"
+
+
+def _cell(value, form):
+    return "failed" if value is None else format(value, form)
