@@ -42,7 +42,7 @@ def cached(folder, work):
     return json.loads(record.read_text())
 
 
-def fingerprint(*parts):
+def content_hash(*parts):
     """Return 16 hexadecimal digits of texts, paths (by content) and anything with a repr."""
     digest = hashlib.sha256()
     for part in parts:

@@ -20,6 +20,7 @@ failed. Writes benchmarks/results/denoising.json and .md, and docs/images/denois
 
 import argparse
 import dataclasses
+import functools
 import json
 import os
 import platform
@@ -30,7 +31,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import denoising_tables
-from cached_runs import cached, fingerprint, run
+import ours
+from cached_runs import cached, content_hash, run
 
 BENCHMARKS = Path(__file__).resolve().parent
 REPOSITORY = BENCHMARKS.parent
@@ -42,10 +44,13 @@ SCORERS = (
     BENCHMARKS / "specimens.py",
     REPOSITORY / "workflow" / "scripts" / "clearice" / "validation" / "picking.py",
 )
+TRAINING_MICROGRAPHS = 4
 SPECIMENS = (
     "proteasome", "ribosome", "apoferritin", "membrane_protein", "filament", "capsid",
     "small_protein", "crystal",
 )  # fmt: skip
+PICTURE = REPOSITORY / "docs" / "images" / "denoising.png"
+SHOWN = ("raw", "gaussian", "wiener", "bm3d", "topaz", "general", "halves")  # in the picture
 ENVIRONMENTS = {  # torch 2.13.0 is a CPU build where the index has one
     "topaz": ("setuptools<81", "topaz-em==0.3.20", "torch==2.13.0"),
     "bm3d": ("bm3d==4.0.3", "mrcfile==1.5.4"),
@@ -73,20 +78,18 @@ class Method:
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A micrograph to denoise: a folder made by cases.py."""
+    """A micrograph to denoise: a folder made by cases.py; `others` are for training."""
 
     name: str
     folder: Path
     megapixels: float
+    real: bool = False
+    others: tuple[Path, ...] = ()
 
     @property
     def known(self):
         """The files that say what the image should be."""
-        return [
-            self.folder / name
-            for name in ("fields.npz", "rest.mrc")
-            if (self.folder / name).exists()
-        ]
+        return [self.folder / ("rest.mrc" if self.real else "fields.npz")]
 
 
 def _step(name):
@@ -119,7 +122,7 @@ METHODS = {
     "bm3d": Method("BM3D", _bm3d),
     "topaz": Method("Topaz U-Net", _topaz("unet")),
     "topaz_v0.2.1": Method("Topaz U-Net 0.2.1", _topaz("unet-v0.2.1")),
-}
+} | {name: Method(title, ours.command(name)) for name, (title, _) in ours.WAYS.items()}
 
 
 def environment(name, options):
@@ -136,24 +139,34 @@ def environment(name, options):
 
 
 def simulated_case(name, options):
-    """Make a specimen's micrograph; return its Case."""
-    key = fingerprint(BENCHMARKS / "specimens.py", name, options.seed, options.size)
+    """Make a specimen's micrographs, one to denoise and some to train on; return its Case."""
+    trains = any(ours.WAYS.get(method, (None, None))[1] for method in options.methods)
+    seeds = range(options.seed, options.seed + 1 + (TRAINING_MICROGRAPHS if trains else 0))
+    folder, *others = (_simulated(name, seed, options) for seed in seeds)
+    return Case(name, folder, options.size**2 / 1e6, others=tuple(others))
+
+
+def _simulated(name, seed, options):
+    key = content_hash(BENCHMARKS / "specimens.py", name, seed, options.size)
     folder = options.cache / "cases" / f"{name}-{key}"
-    command = [sys.executable, CASES, "make", name, options.seed, options.size, folder]
+    command = [sys.executable, CASES, "make", name, seed, options.size, folder]
     cached(folder, lambda folder: run(command, folder / "log.txt"))
-    return Case(name, folder, options.size**2 / 1e6)
+    return folder
 
 
 def real_cases(options):
     """Return the Cases of EMPIAR-10146, or none where the data are absent."""
-    cases = []
+    folders = {}
     for frame in sorted(options.real.glob("empiar-10146/*_frame.mrc")):
         rest = frame.with_name(frame.name.replace("_frame", "_rest"))
-        folder = options.cache / "cases" / f"{frame.stem}-{fingerprint(frame, rest)}"
+        folder = options.cache / "cases" / f"{frame.stem}-{content_hash(frame, rest)}"
         command = [sys.executable, CASES, "pair", frame, rest, folder]
         cached(folder, lambda folder, command=command: run(command, folder / "log.txt"))
-        cases.append(Case(frame.stem, folder, 1240 * 1200 / 1e6))
-    return cases
+        folders[frame.stem] = folder
+    return [
+        Case(name, folder, 1240 * 1200 / 1e6, True, tuple(set(folders.values()) - {folder}))
+        for name, folder in folders.items()
+    ]
 
 
 def measure(case, name, options):
@@ -164,11 +177,15 @@ def measure(case, name, options):
     # Where the case and the image lie does not matter, what they hold does.
     command = method.command(case, Path("even.mrc"), options)
     parts = [part for part in command if part not in (case.folder, raw)]
-    key = fingerprint(*parts, raw, *(case.known if method.oracle else ()))
+    if name in ours.WAYS:
+        parts.append(ours.code())
+    key = content_hash(*parts, raw, *(case.known if method.oracle else ()))
     folder = options.cache / "images" / f"{case.name}-{name}-{key}"
     image = folder / "even.mrc"
     cost = cached(folder, lambda _: run(method.command(case, image, options), folder / "log.txt"))
     figures = {"image": str(image)} | scored(case, image, folder / "score", options)
+    if name in ours.WAYS:
+        figures |= ours.training_cost(name, case, options)
     if not method.oracle:
         figures |= {
             "cpu_seconds_per_megapixel": cost["cpu_seconds"] / case.megapixels,
@@ -186,7 +203,7 @@ def scored(case, image, folder, options):
         run(command, folder / "log.txt")
         return json.loads((folder / "log.txt").read_text().splitlines()[-1])
 
-    return cached(folder.with_name(f"{folder.name}-{fingerprint(*SCORERS, *case.known)}"), work)
+    return cached(folder.with_name(f"{folder.name}-{content_hash(*SCORERS, *case.known)}"), work)
 
 
 def compare(cases, options):
@@ -216,6 +233,11 @@ def main():
     parser.add_argument("--seed", type=int, default=101)
     parser.add_argument("--size", type=int, default=2048, help="side of a micrograph in px")
     parser.add_argument("--output", type=Path, default=RESULTS / "denoising.json")
+    parser.add_argument("--general", metavar="FILE", type=Path, help="instead of the shipped one")
+    add = functools.partial(parser.add_argument, type=json.loads, default={}, metavar="JSON")
+    add("--training", help="model.s2d_unet of config.yaml for training from nothing")
+    add("--fine-tuning", help="the same for training that starts from the general network")
+    parser.add_argument("--picture", type=Path, default=PICTURE)
     options = parser.parse_args()
     options.cache = options.cache.expanduser().resolve()
     options.real = Path(os.environ.get("CLEARICE_REAL_DATA", REPOSITORY.parent / "shared" / "data"))
@@ -224,7 +246,8 @@ def main():
             environment(name, options)
     cases = [simulated_case(name, options) for name in options.specimens]
     specimens, failures = compare(cases, options)
-    real, failed = compare(real_cases(options), options)
+    pairs = real_cases(options)
+    real, failed = compare(pairs, options)
     report = {
         "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, {options.device}",
         "seed": options.seed,
@@ -234,6 +257,10 @@ def main():
         "specimens": specimens,
         "real": real,
     }
+    complete = options.cache / "report.json"
+    folders = {case.name: str(case.folder) for case in [*cases, *pairs]}
+    complete.write_text(json.dumps(report | {"folders": folders, "shown": SHOWN}))
+    subprocess.run([sys.executable, BENCHMARKS / "denoising_picture.py", complete, options.picture])
     denoising_tables.write(report, options.output)
     for failure in [*failures, *failed]:
         print(f"failed: {failure}", file=sys.stderr)

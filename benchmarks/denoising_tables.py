@@ -7,8 +7,28 @@ import statistics
 def write(report, path):
     """Write the report as JSON to `path` and as tables beside it, .md."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(report, indent=1) + "\n")
+    kept = dict(report)
+    for group in ("specimens", "real"):  # places in the cache say nothing elsewhere
+        kept[group] = {
+            case: {
+                method: {
+                    key: value for key, value in figures.items() if key not in ("image", "error")
+                }
+                for method, figures in methods.items()
+            }
+            for case, methods in report[group].items()
+        }
+    path.write_text(json.dumps(_rounded(kept), indent=1) + "\n")
     path.with_suffix(".md").write_text("\n".join(_lines(report)) + "\n")
+
+
+def _rounded(value):
+    """Return the report with four decimals, which is more than any figure is good for."""
+    if isinstance(value, dict):
+        return {key: _rounded(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_rounded(entry) for entry in value]
+    return round(value, 4) if isinstance(value, float) else value
 
 
 def _lines(report):
