@@ -55,7 +55,7 @@ def _block(methods, name, report):
     else:
         with np.load(folder / "fields.npz") as fields:
             panels.append((LAST[real], fields["truth"]))
-    smooth = _window(ndimage.gaussian_filter(raw, 12 / pixel_angstrom), corner)
+    smooth = _window(ndimage.gaussian_filter(raw, 4 / pixel_angstrom), corner)
     dark, bright = np.percentile(smooth, (0.3, 99.7))
     side = WINDOW_PX // BINNING
     rows = -(-len(panels) // COLUMNS)
