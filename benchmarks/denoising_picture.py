@@ -2,8 +2,8 @@
 
     python benchmarks/denoising_picture.py ~/.cache/clearice-benchmarks/report.json PICTURE.png
 
-Every panel of a block has the same grey scale: percentiles of the raw image after a blur. Pixels
-are averaged 2 x 2, of the raw image too.
+Every panel of a block has the same grey scale: percentiles of the raw image, or of the mean of
+the other frames, after a blur. Pixels are averaged 2 x 2, of the raw image too.
 """
 
 import json
@@ -45,17 +45,18 @@ def _block(methods, name, report):
     title, corner = BLOCKS[name]
     folder, real = Path(report["folders"][name]), name in report["real"]
     raw, pixel_angstrom = _read(folder / "even.mrc")
+    scale = _read(folder / "rest.mrc")[0] if real else raw
     panels = [
         (_caption(report["methods"][key], figures), _read(figures["image"])[0])
         for key, figures in methods.items()
         if "image" in figures and key in report["shown"]
     ]
     if real:
-        panels.append((LAST[real], _read(folder / "rest.mrc")[0]))
+        panels.append((LAST[real], scale))
     else:
         with np.load(folder / "fields.npz") as fields:
             panels.append((LAST[real], fields["truth"]))
-    smooth = _window(ndimage.gaussian_filter(raw, 4 / pixel_angstrom), corner)
+    smooth = _window(ndimage.gaussian_filter(scale, 4 / pixel_angstrom), corner)
     dark, bright = np.percentile(smooth, (0.3, 99.7))
     side = WINDOW_PX // BINNING
     rows = -(-len(panels) // COLUMNS)

@@ -3,6 +3,14 @@
 import json
 import statistics
 
+COSTS = {  # column -> (figure, format)
+    "CPU s per megapixel": ("cpu_seconds_per_megapixel", ".2f"),
+    "wall s per megapixel": ("wall_seconds_per_megapixel", ".2f"),
+    "start (CPU s)": ("start_cpu_seconds", ".1f"),
+    "peak MiB": ("peak_mib", ".0f"),
+    "training (CPU s)": ("training_cpu_seconds", ".0f"),
+}
+
 
 def write(report, path):
     """Write the report as JSON to `path` and as tables beside it, .md."""
@@ -82,19 +90,17 @@ def _real(real, methods):
 def _cost(specimens, methods):
     yield from ("", "## Cost", "")
     yield "Medians over the specimens. The Gaussian and Wiener filters need the truth: none given."
-    yield from (
-        "",
-        "| method | CPU s per megapixel | wall s per megapixel | peak MiB |",
-        "|---|---|---|---|",
-    )
+    yield from ("", f"| method | {' | '.join(COSTS)} |", "|---" * (len(COSTS) + 1) + "|")
     for name, title in methods.items():
         figures = [case[name] for case in specimens.values() if "peak_mib" in case[name]]
         if figures:
-            cpu, wall, peak = (
-                statistics.median(f[key] for f in figures)
-                for key in ("cpu_seconds_per_megapixel", "wall_seconds_per_megapixel", "peak_mib")
-            )
-            yield f"| {title} | {cpu:.2f} | {wall:.2f} | {peak:.0f} |"
+            costs = [
+                format(statistics.median(f[key] for f in figures), form)
+                if key in figures[0]
+                else ""
+                for key, form in COSTS.values()
+            ]
+            yield f"| {title} | {' | '.join(costs)} |"
 
 
 def _cell(value, form):
