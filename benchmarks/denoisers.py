@@ -30,7 +30,8 @@ def gaussian(folder):
 def wiener(folder):
     """Filter by the radial transfer with the least error: no linear isotropic filter is better.
 
-    H(k) = Re <F R*> / <|F|^2> over rings, R the true signal; the known background is taken out.
+    H(k) = Re <F R*> / <|F|^2> over five rings, R the true signal; the known background is taken
+    out. Of a real pair R is the mean of the other frames, whose own noise leaves a little chance.
     """
     image, reference, background = _known(folder)
     spectrum, wanted = (np.fft.rfft2(x - x.mean()) for x in (image - background, reference))
@@ -39,7 +40,8 @@ def wiener(folder):
     ring = np.rint(radius * min(height, width)).astype(int)
     power = np.bincount(ring.ravel(), np.square(np.abs(spectrum)).ravel())
     cross = np.bincount(ring.ravel(), (spectrum * np.conj(wanted)).real.ravel())
-    transfer = np.clip(cross / np.maximum(power, 1e-30), 0, 1)
+    power, cross = (ndimage.uniform_filter1d(sums, 5) for sums in (power, cross))
+    transfer = np.clip(cross / np.maximum(power, 1e-30), 0, None)
     return np.fft.irfft2(spectrum * transfer[ring], s=image.shape)
 
 

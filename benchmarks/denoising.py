@@ -246,11 +246,13 @@ def main():
     parser.add_argument("--size", type=int, default=2048, help="side of a micrograph in px")
     parser.add_argument("--output", type=Path, default=RESULTS / "denoising.json")
     parser.add_argument("--general", metavar="FILE", type=Path, help="instead of the shipped one")
-    add = functools.partial(parser.add_argument, type=json.loads, default={}, metavar="JSON")
-    add("--training", help="model.s2d_unet of config.yaml for training from nothing")
-    add("--fine-tuning", help="the same for training that starts from the general network")
+    add = functools.partial(parser.add_argument, type=json.loads, metavar="JSON")
+    add("--training", default={"epochs": 18}, help="model.s2d_unet of config.yaml, from nothing")
+    add("--fine-tuning", default={"epochs": 2}, help="the same, from the general network")
     parser.add_argument("--picture", type=Path, default=PICTURE)
     options = parser.parse_args()
+    if options.size < 512:
+        parser.error("--size must be 512 or more: the picture shows a window of that order")
     options.cache = options.cache.expanduser().resolve()
     options.real = Path(os.environ.get("CLEARICE_REAL_DATA", REPOSITORY.parent / "shared" / "data"))
     for name in ENVIRONMENTS:

@@ -18,13 +18,12 @@ from scipy import ndimage
 BLOCKS = {  # case -> (title, top left corner of the window: y, x)
     "proteasome": ("proteasome, simulated", (700, 700)),
     "filament": ("filament, simulated", (700, 700)),
-    "small_protein": ("64 kDa protein, simulated", (700, 700)),
     "May08_03.05.02_frame": ("apoferritin, one real frame (EMPIAR-10146)", (340, 360)),
 }
 LAST = {False: "truth", True: "mean of the other 49 frames"}
-WINDOW_PX, BINNING, COLUMNS, GAP, CAPTION, HEADING = 480, 2, 4, 6, 20, 30
+WINDOW_PX, BINNING, COLUMNS, GAP, CAPTION, HEADING = 432, 2, 4, 6, 20, 30
 BAR_ANGSTROM = 200
-GREYS = 48  # few, so that the picture stays small
+GREYS = 24  # few, so that the picture stays small
 
 
 def draw(report, path):
@@ -86,7 +85,7 @@ def _caption(title, figures):
 
 def _window(image, corner):
     """Return the window at `corner`, pixels averaged, (side, side)."""
-    y, x = corner
+    y, x = (min(c, length - WINDOW_PX) for c, length in zip(corner, image.shape, strict=True))
     window = image[y : y + WINDOW_PX, x : x + WINDOW_PX]
     side = WINDOW_PX // BINNING
     return window.reshape(side, BINNING, side, BINNING).mean(axis=(1, 3))

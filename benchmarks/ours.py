@@ -65,6 +65,8 @@ def _train(name, case, options):
     if target == "pixel_halves":
         files = {key: path for key, path in files.items() if "EVN" in key}
         files["itself_EVN.mrc"] = case.folder / "even.mrc"
+    alike = target == "pixel_halves" or not case.real  # one frame is noisier than the mean of 49
+    training = options.fine_tuning if start else options.training
     config = {
         "micrographs": {
             "source": "files",
@@ -72,13 +74,9 @@ def _train(name, case, options):
             "halves": HALVES if target == "halves" else None,
         },
         "patches": {"size_px": 256, "stride_px": 256, "target": target},
-        "model": {ARCHITECTURE: options.training},
+        "model": {ARCHITECTURE: training | {"initial_weights": start, "swap_halves": alike}},
         "denoised": {"architecture": ARCHITECTURE},
     }
-    if start:
-        config["model"] = {ARCHITECTURE: options.fine_tuning | {"initial_weights": start}}
-    if case.real:  # one frame has seven times the noise of the mean of 49
-        config["model"][ARCHITECTURE] |= {"swap_halves": False}
     key = content_hash(*files.values(), json.dumps(config), options.general or "", code())
     folder = options.cache / "trainings" / f"{case.name}-{name}-{key}"
     if start and options.general:
