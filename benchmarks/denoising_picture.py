@@ -23,7 +23,7 @@ BLOCKS = {  # case -> (title, top left corner of the window: y, x)
 LAST = {False: "truth", True: "mean of the other 49 frames"}
 WINDOW_PX, BINNING, COLUMNS, GAP, CAPTION, HEADING = 432, 2, 4, 6, 20, 30
 BAR_ANGSTROM = 200
-GREYS = 24  # few, so that the picture stays small
+GREYS = 28  # few, so that the picture stays small
 
 
 def draw(report, path):
@@ -36,7 +36,9 @@ def draw(report, path):
     for block in blocks:
         sheet.paste(block, (0, top))
         top += block.height
-    sheet.quantize(GREYS).save(path, optimize=True)
+    levels = np.rint(np.asarray(sheet) / 255 * (GREYS - 1)) * 255 / (GREYS - 1)
+    sheet = Image.fromarray(np.rint(levels).astype(np.uint8))
+    sheet.quantize(GREYS, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 def _block(methods, name, report):
