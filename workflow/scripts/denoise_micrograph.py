@@ -1,18 +1,15 @@
-"""Denoise one micrograph with a trained model, and measure how well that went.
+"""Denoise one micrograph with a trained model.
 
 By hand: python workflow/scripts/denoise_micrograph.py MICROGRAPH --model MODEL --output OUT.mrc
 """
 
 import argparse
-import contextlib
 import time
 from pathlib import Path
 
 from clearice import __version__
 from clearice.bridge import run_command, run_job
-from clearice.denoised.metrics import compare_micrographs
 from clearice.denoised.tiles import chosen_tile_px, denoise_bands
-from clearice.errors import InputError
 from clearice.files import write_json, xxh3_of_file
 from clearice.micrographs.mrc import open_micrograph
 from clearice.micrographs.mrc_writer import write_micrograph
@@ -24,12 +21,10 @@ from clearice.model.weights import load_model
 FORMAT_VERSION = 1
 
 
-def denoise_micrograph(micrograph, model, denoised, metrics, settings, target=None, truth=None):
-    """Write the denoised micrograph (MRC) and its metrics (JSON; None: no metrics).
+def denoise_micrograph(micrograph, model, denoised, record, settings):
+    """Write the denoised micrograph (MRC) and the facts about it (JSON; None: no facts).
 
-    The micrograph is the input half of a pair; `target` (the other half, as recorded) and `truth`
-    (the noise-free image) only judge the result. `settings` holds dtype, tile_px, device and
-    hot_pixel_threshold.
+    `settings` holds dtype, tile_px, device and hot_pixel_threshold.
     """
     device = choose_device(settings["device"])
     set_precision("float32", deterministic=True)
@@ -42,30 +37,21 @@ def denoise_micrograph(micrograph, model, denoised, metrics, settings, target=No
     }
     started = time.perf_counter()
     facts = write_denoised(network, identity, micrograph, denoised, settings, device)
-    seconds = {"denoise": round(time.perf_counter() - started, 3)}
-    print(f"{denoised}: {facts['height_px']} x {facts['width_px']} px in {seconds['denoise']} s")
-    if metrics is None:
-        return
-    started = time.perf_counter()
-    paths = {"raw": micrograph, "denoised": denoised, "target": target, "truth": truth}
-    paths = {role: str(path) for role, path in paths.items() if path is not None}
-    comparison = compare_files(paths)
-    seconds["metrics"] = round(time.perf_counter() - started, 3)
-    write_json(
-        metrics,
-        {
-            "format_version": FORMAT_VERSION,
-            "micrograph": Path(metrics).stem,
-            "files": paths,
-            "model": identity,
-            "device": str(device),
-            **facts,
-            "seconds": seconds,
-            **comparison,
-        },
-    )
-    for pair, values in comparison["pairs"].items():
-        print(f"{pair}: mse {values['mse']:.6g}, correlation {values['correlation']}")
+    seconds = round(time.perf_counter() - started, 3)
+    print(f"{denoised}: {facts['height_px']} x {facts['width_px']} px in {seconds} s")
+    if record is not None:
+        write_json(
+            record,
+            {
+                "format_version": FORMAT_VERSION,
+                "micrograph": Path(record).stem,
+                "files": {"raw": str(micrograph), "denoised": str(denoised)},
+                "model": identity,
+                "device": str(device),
+                **facts,
+                "seconds": {"denoise": seconds},
+            },
+        )
 
 
 def write_denoised(network, model, micrograph, denoised, settings, device):
@@ -94,31 +80,13 @@ def write_denoised(network, model, micrograph, denoised, settings, device):
         }
 
 
-def compare_files(paths):
-    """Open the files by role and compare them; InputError where their sizes differ."""
-    with contextlib.ExitStack() as stack:
-        readers = {role: stack.enter_context(open_micrograph(p)) for role, p in paths.items()}
-        expected = readers["raw"].height_px, readers["raw"].width_px
-        for role, reader in readers.items():
-            if (reader.height_px, reader.width_px) != expected:
-                raise InputError(
-                    f"the {role} has another size than the micrograph",
-                    file=reader.path,
-                    expected=f"{expected[0]} x {expected[1]} px",
-                    found=f"{reader.height_px} x {reader.width_px} px",
-                )
-        return compare_micrographs(readers)
-
-
 def main(arguments=None):
     """Run from the command line; return the exit status."""
     parser = argparse.ArgumentParser(description="Denoise one micrograph with a trained model.")
-    parser.add_argument("micrograph", help="MRC file (the input half of a pair)")
+    parser.add_argument("micrograph", help="MRC file")
     parser.add_argument("--model", required=True, help="denoiser.safetensors")
     parser.add_argument("--output", required=True, help="MRC file to write")
-    parser.add_argument("--metrics", help="JSON file to write: what was gained")
-    parser.add_argument("--target", help="MRC file: the other half, to judge by")
-    parser.add_argument("--truth", help="MRC file: the noise-free image, to judge by")
+    parser.add_argument("--record", help="JSON file to write: facts about the result")
     parser.add_argument("--dtype", choices=["float32", "float16"], default="float32")
     parser.add_argument("--tile-px", type=int, help="side of a tile; the result is the same")
     parser.add_argument("--device", default="auto", help="auto | cpu | cuda | cuda:N")
@@ -130,15 +98,13 @@ def main(arguments=None):
         options.micrograph,
         options.model,
         options.output,
-        options.metrics,
+        options.record,
         {
             "dtype": options.dtype,
             "tile_px": options.tile_px,
             "device": options.device,
             "hot_pixel_threshold": options.hot_pixel_threshold,
         },
-        options.target,
-        options.truth,
     )
     return 0
 
