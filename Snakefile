@@ -1,7 +1,8 @@
-"""clearice: micrographs -> shards -> dataset -> model -> reference -> parity -> denoised -> report.
+"""clearice: micrographs -> shards -> dataset -> model -> reference -> parity -> denoised -> validation ->
+report.
 
 `snakemake --cores all` makes everything; `snakemake --cores all dataset` (or micrographs, shards,
-model, reference, parity, denoised, report) stops there.
+model, reference, parity, denoised, validation, report) stops there.
 """
 
 from snakemake.utils import min_version
@@ -19,6 +20,7 @@ include: "workflow/rules/model.smk"
 include: "workflow/rules/reference.smk"
 include: "workflow/rules/parity.smk"
 include: "workflow/rules/denoised.smk"
+include: "workflow/rules/validation.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/targets.smk"
 
@@ -27,7 +29,8 @@ rule all:
     """Make the report and everything in it, and fail if a required verdict failed."""
     default_target: True
     input:
-        results_of("micrographs", "shards", "dataset", "model", "reference", "parity", "denoised"),
+        results_of("micrographs", "shards", "dataset", "model", "reference", "parity"),
+        results_of("denoised", "validation"),
         "results/report/index.html",
         "results/parity/summary.json",
 

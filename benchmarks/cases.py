@@ -15,10 +15,10 @@ from pathlib import Path
 
 import mrcfile
 import numpy as np
+from clearice.denoised.spectra import fourier_ring_correlation
 from scipy import ndimage
 from specimens import Specimen, snr_db, specimen
 
-from clearice.denoised.spectra import fourier_ring_correlation
 from clearice.micrographs.mrc_writer import write_micrograph
 from clearice.validation.picking import (
     average_precision,

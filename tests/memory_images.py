@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from clearice.micrographs.survey import survey_micrograph
+
 
 class MemoryReader:
     """An image in memory with the interface of an open micrograph."""
@@ -21,9 +23,33 @@ class MemoryReader:
             yield first, buffer[:count]
             buffer[:] = np.nan
 
+    def rows(self):
+        """Yield rows in order, in a buffer that is used again."""
+        return (rows for _, rows in self.blocks())
+
     def read_rows(self, first, count):
         """Return rows first to first + count."""
         return self.image[first : first + count].copy()
+
+
+class MemoryRows:
+    """An image in memory with the interface of MicrographRows."""
+
+    path = "memory.mrc"
+    hot_pixels = 0
+
+    def __init__(self, image):
+        self.image = np.asarray(image, dtype=np.float32)
+        self.height_px, self.width_px = self.image.shape
+
+    def blocks(self):
+        """Yield the rows in order."""
+        yield from MemoryReader(self.image).rows()
+
+    @property
+    def survey(self):
+        """The Survey of the rows."""
+        return survey_micrograph(self.blocks(), self.path)
 
 
 def noisy_pair(shape=(300, 260)):

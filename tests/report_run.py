@@ -9,16 +9,20 @@ import numpy as np
 from clearice.config import complete_config
 from clearice.dataset.manifest import build_manifest, split_part
 from clearice.dataset.micrograph_table import micrograph_table
-from clearice.denoised.metrics import compare_micrographs
 from clearice.files import read_json, write_json
-from clearice.micrographs.mrc import open_micrograph
 from clearice.micrographs.mrc_writer import write_micrograph
 from clearice.model.history import COLUMNS, write_history
+from clearice.validation.record import measure
+from clearice.validation.summary import summarise
+from denoisers import Convolution
+from memory_images import MemoryRows
 from report import report
 from shard_files import make_shard
 
 ODD_NAME = "<b>a&b $x_1$"
 SIDE_PX = 48
+BLUR = np.outer([1, 2, 1], [1, 2, 1]) / 16
+LISTS = ("histories", "trainings", "verdicts", "denoised", "validation", "validation_summary")
 
 
 class Run:
@@ -29,7 +33,7 @@ class Run:
         self.arguments = {
             "micrographs": self.results / "dataset" / "micrographs.tsv",
             "manifest": self.results / "dataset" / "manifest.json",
-            **dict.fromkeys(("histories", "trainings", "verdicts", "denoised"), ()),
+            **dict.fromkeys(LISTS, ()),
             "config": complete_config({}),
             "title": "A run",
             "examples": 1,
@@ -101,8 +105,11 @@ class Run:
         self.arguments["trainings"] = [folder / "training.json"]
         return self
 
-    def add_denoised(self, names, judges=("target", "truth")):
-        """Write raw, denoised and, as asked, target and truth of each, and their metrics."""
+    def add_denoised(self, names, judges=("target", "truth"), tested=(), network=None):
+        """Write raw and denoised of each, and, where it is `tested`, what was measured of it.
+
+        `judges` are the images that there are besides; null tests are made of `network`.
+        """
         folder = self.results / "denoised"
         y, x = np.mgrid[:SIDE_PX, :SIDE_PX]
         truth = (np.sin(x / 3) * np.cos(y / 5)).astype(np.float32)
@@ -116,17 +123,26 @@ class Run:
                 write_micrograph(
                     files[role], [image], *image.shape, pixel_size_angstrom=1.5, label="test"
                 )
-            readers = {role: open_micrograph(path) for role, path in files.items()}
-            record = {
-                "micrograph": name,
-                "files": {role: str(path) for role, path in files.items()},
-                "seconds": {"denoise": 1.0},
-                "device": "cpu",
-                **compare_micrographs(readers),
-            }
+            files = {role: str(path) for role, path in files.items()}
+            made = {role: files.pop(role) for role in ("raw", "denoised")}
+            about = {"micrograph": name, "device": "cpu"}
+            record = {**about, "files": made, "seconds": {"denoise": 1.0}}
             write_json(folder / f"{seed}.json", record)
             self.arguments["denoised"] = [*self.arguments["denoised"], folder / f"{seed}.json"]
+            if name in tested:
+                rows = {role: MemoryRows(image) for role, image in images.items()}
+                measured = measure(network or Convolution(BLUR), rows, None, "cpu")
+                files["raw"] = made["raw"]
+                self._add_validation(seed, {**about, "files": files, **measured})
         return self
+
+    def _add_validation(self, seed, record):
+        path = self.results / "validation" / f"{seed}.json"
+        write_json(path, record)
+        self.arguments["validation"] = [*self.arguments["validation"], path]
+        summary = path.with_name("summary.json")
+        write_json(summary, summarise(map(read_json, self.arguments["validation"])))
+        self.arguments["validation_summary"] = [summary]
 
     def add_verdict(self, name, state, **facts):
         """Write a verdict of two rungs."""
@@ -215,7 +231,7 @@ def add_everything(run):
     """Give a run pairs, truth, parity, a rejected micrograph and a hostile name."""
     names = ["m1", "m2", ODD_NAME]
     run.add_dataset(names, tested=["m2"], rejected=["broken"]).add_model()
-    return run.add_denoised(names).add_verdict("numpy", "passed")
+    return run.add_denoised(names, tested=["m2"]).add_verdict("numpy", "passed")
 
 
 def text_of(page):

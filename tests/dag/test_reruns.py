@@ -13,11 +13,13 @@ pytestmark = pytest.mark.slow
 REPORT = {"report", "require_parity", "all"}
 PARITY = {"compare_implementation", *REPORT}
 REFERENCE = {"export_reference", "run_implementation", *PARITY}
-DENOISED = {"denoise_micrograph", *REPORT}
+VALIDATION = {"validate_micrograph", "sum_up_validation", *REPORT}
+DENOISED = {"denoise_micrograph", *VALIDATION}
 MODEL = {"train_denoiser", *REFERENCE, *DENOISED}
 DATASET = {"list_micrographs", "concatenate_shards", "write_manifest"}
-# Which micrographs are denoised is known once list_micrographs, a checkpoint, has run.
-SHARDS = {"shard_micrograph", *DATASET, *MODEL} - {"denoise_micrograph"}
+# Which micrographs are denoised or held out is known once list_micrographs, a checkpoint, has run.
+LATE = {"denoise_micrograph", "validate_micrograph", "sum_up_validation"}
+SHARDS = {"shard_micrograph", *DATASET, *MODEL} - LATE
 LINE = "\nADDED = 1\n"
 # What is added to which file of the workflow, and the rules whose jobs run again.
 EDITS = {
@@ -30,6 +32,12 @@ EDITS = {
     "an implementation": ("implementations/numpy_cnn.py", LINE, {"run_implementation", *PARITY}),
     "a line of the bundle": ("scripts/clearice/reference/cases.py", LINE, REFERENCE),
     "a line of the tiles": ("scripts/clearice/denoised/tiles.py", LINE, DENOISED),
+    "a line of a null test": ("scripts/clearice/validation/null_tests.py", LINE, VALIDATION),
+    "a line of the summary": (
+        "scripts/clearice/validation/summary.py",
+        LINE,
+        {"sum_up_validation", *REPORT},
+    ),
     "a network": ("scripts/clearice/model/networks.py", LINE, MODEL),
     "the rows of a patch": ("scripts/clearice/shards/patches.py", LINE, SHARDS),
     "the reading of a micrograph": ("scripts/clearice/micrographs/mrc.py", LINE, SHARDS),

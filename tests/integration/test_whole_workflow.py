@@ -31,6 +31,9 @@ def test_every_step_left_its_results(run):
         assert json.loads((results / f"shards/{name}.json").read_text())["n_patches"] == 12
     assert json.loads((results / "parity/numpy/verdict.json").read_text())["verdict"] == "passed"
     assert (results / "model/simple_cnn/denoiser.safetensors").stat().st_size > 4 * 2625
+    summary = json.loads((results / "validation/summary.json").read_text())
+    assert summary["micrographs"] == len(list((results / "validation").glob("sim_*.json"))) == 1
+    assert summary["values"]["snr_db_denoised"]["count"] == 1
     page = (results / "report/index.html").read_text()
     assert "sim_0001" in page
     assert "passed" in page
@@ -53,6 +56,7 @@ def test_a_second_run_has_nothing_to_do(run):
 @pytest.mark.parametrize(
     ("lost", "remade", "kept"),
     [
+        ("validation/summary.json", {"sum_up_validation": 1}, {"validate_micrograph"}),
         ("denoised/sim_0002.mrc", {"denoise_micrograph": 1, "report": 1}, {"train_denoiser"}),
         ("report/index.html", {"report": 1}, {"denoise_micrograph"}),
         ("parity/numpy/verdict.json", {"compare_implementation": 1}, {"run_implementation"}),

@@ -1,4 +1,4 @@
-"""Denoise every micrograph that was not rejected, and measure what was gained.
+"""Denoise every micrograph that was not rejected.
 
 READS   the micrographs, results/model/{architecture}/denoiser.safetensors
 WRITES  results/denoised/{micrograph}.{mrc,json}
@@ -6,13 +6,13 @@ WRITES  results/denoised/{micrograph}.{mrc,json}
 
 
 rule denoise_micrograph:
-    """Denoise one micrograph, or both halves of one; judge the input half by the raw other."""
+    """Denoise one micrograph, or both halves of one."""
     input:
         unpack(denoise_inputs),
         model=f"results/model/{config['denoised']['architecture']}/denoiser.safetensors",
     output:
         denoised="results/denoised/{micrograph}.mrc",
-        metrics="results/denoised/{micrograph}.json",
+        record="results/denoised/{micrograph}.json",
     log:
         "results/denoised/{micrograph}.log",
     benchmark:

@@ -11,7 +11,7 @@ from clearice.reference.names import bundle_files
 
 
 def existing_files(micrograph, *roles):
-    """Return the files of those roles (input, target, truth) that the micrograph has."""
+    """Return the files of those roles (input, target, truth, centres) that the micrograph has."""
     found = {role: getattr(MICROGRAPHS[micrograph], role) for role in roles}
     return {role: path for role, path in found.items() if path is not None}
 
@@ -40,8 +40,14 @@ def source_states(wildcards):
 
 
 def denoise_inputs(wildcards):
-    """Return the micrograph to denoise, and what the result is judged against."""
-    files = existing_files(wildcards.micrograph, "input", "target", "truth")
+    """Return the micrograph to denoise, and its other half."""
+    files = existing_files(wildcards.micrograph, "input", "target")
+    return {"micrograph": files.pop("input"), **files}
+
+
+def validate_inputs(wildcards):
+    """Return the micrograph to validate on, and what the result is judged by."""
+    files = existing_files(wildcards.micrograph, "input", "target", "truth", "centres")
     return {"micrograph": files.pop("input"), **files}
 
 
@@ -128,6 +134,19 @@ def denoised_files(suffix):
     return [f"results/denoised/{name}.{suffix}" for name in names]
 
 
+def validation_files(wildcards=None):
+    """Return one record per held-out micrograph, or none where there is nothing to validate."""
+    if not (config["denoised"]["enabled"] and config["validation"]["enabled"]):
+        return []
+    names = accepted_micrographs("test")
+    return [f"results/validation/{name}.json" for name in names if name != "summary"]
+
+
+def validation_summary():
+    """Return the summary of the validation, or nothing."""
+    return ["results/validation/summary.json"] if validation_files() else []
+
+
 def report_inputs(wildcards):
     """Return what the report is made of."""
     return {
@@ -138,6 +157,8 @@ def report_inputs(wildcards):
         "verdicts": [f"results/parity/{i}/verdict.json" for i in IMPLEMENTATIONS],
         "denoised": denoised_files("json"),
         "denoised_micrographs": denoised_files("mrc"),
+        "validation": validation_files(),
+        "validation_summary": validation_summary(),
     }
 
 
@@ -163,6 +184,7 @@ def results_of(*steps):
             implementation=IMPLEMENTATIONS,
         ),
         "denoised": lambda: denoised_files("mrc") + denoised_files("json"),
+        "validation": lambda: validation_files() + validation_summary(),
     }
     return lambda wildcards: [path for step in steps for path in files[step]()]
 
@@ -171,7 +193,8 @@ def made_micrographs():
     """Return the files that are simulated or downloaded."""
     if config["micrographs"]["source"] == "files":
         return []
-    return [p for m in MICROGRAPHS for p in existing_files(m, "input", "target", "truth").values()]
+    roles = ("input", "target", "truth", "centres")
+    return [path for m in MICROGRAPHS for path in existing_files(m, *roles).values()]
 
 
 def stop_on_a_small_disk():

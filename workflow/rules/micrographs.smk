@@ -1,18 +1,20 @@
 """Simulate or download micrographs; with source `files` there is nothing to make.
 
 READS   config.yaml; for source `empiar` the archive at empiar.base_url
-WRITES  results/micrographs/{micrograph}_EVN.mrc, _ODD.mrc, _truth.mrc (simulation)
+WRITES  results/micrographs/{micrograph}_EVN.mrc, _ODD.mrc, _truth.mrc, _centres.tsv
+        (simulation)
         results/micrographs/{micrograph}.mrc (empiar)
 """
 
 if config["micrographs"]["source"] == "simulation":
 
     rule simulate_micrograph:
-        """Simulate one micrograph: two counted halves and their noise-free expectation."""
+        """Simulate one micrograph: two counted halves, their expectation, its particles."""
         output:
             input="results/micrographs/{micrograph}_EVN.mrc",
             target="results/micrographs/{micrograph}_ODD.mrc",
             truth="results/micrographs/{micrograph}_truth.mrc",
+            centres="results/micrographs/{micrograph}_centres.tsv",
         log:
             "results/micrographs/{micrograph}.log",
         benchmark:

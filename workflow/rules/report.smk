@@ -1,6 +1,6 @@
 """Write the report: one page that needs no network, its figures and tables beside it.
 
-READS   micrographs.tsv, manifest.json, histories, verdicts, metrics and images of all steps, and
+READS   micrographs.tsv, manifest.json, histories, verdicts, records and images of all steps, and
         the benchmark files that Snakemake wrote
 WRITES  results/report/index.html, summary.json, loss.svg, frc.svg, patches.png, examples.png,
         micrographs.tsv, steps.tsv, parity.tsv, frc.tsv
@@ -17,6 +17,7 @@ TEMPLATES = [
         "parity.html",
         "steps.html",
         "training.html",
+        "validation.html",
     )
 ]
 

@@ -45,3 +45,9 @@ rule denoised:
     """Stop after the denoised micrographs."""
     input:
         results_of("micrographs", "shards", "dataset", "model", "denoised"),
+
+
+rule validation:
+    """Stop after the validation."""
+    input:
+        results_of("micrographs", "shards", "dataset", "model", "denoised", "validation"),

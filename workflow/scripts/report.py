@@ -28,8 +28,7 @@ def report(page, summary, pictures, tables, config, title, examples, **inputs):
     """
     inputs.pop("denoised_micrographs", None)  # which the records of `denoised` name
     results = read_results(Path(page).parents[1], **inputs)
-    names, records = results.examples(examples), results.denoised
-    shown = list(micrograph_examples(names, records, results.splits)) if records else []
+    shown = list(micrograph_examples(results.examples(examples), results))
     patches = patch_examples(results.manifest, PATCHES_SHOWN)
     drawn = draw_curves(results)
     write_pictures(pictures, drawn, patches, shown)

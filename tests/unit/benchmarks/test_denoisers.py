@@ -24,8 +24,9 @@ def case(tmp_path):
 
 
 def test_the_radial_filter_that_knows_the_truth_is_the_best_linear_one(case):
-    import denoisers
     from specimens import snr_db, specimen
+
+    import denoisers
 
     made = specimen("proteasome", 1, SIZE_PX)
     blurred, filtered = denoisers.gaussian(case), denoisers.wiener(case)
@@ -35,6 +36,7 @@ def test_the_radial_filter_that_knows_the_truth_is_the_best_linear_one(case):
 
 def test_scores_of_the_truth_are_those_of_a_perfect_denoiser(case):
     import cases
+
     from denoisers import _read
 
     with np.load(case / "fields.npz") as fields:

@@ -226,7 +226,9 @@ def test_the_script_writes_three_files_in_one_scale_and_the_same_bytes_again(tmp
     names = ("EVN", "ODD", "truth")
     for run in ("first", "second"):
         paths = [str(tmp_path / f"{run}_{name}.mrc") for name in names]
+        paths.append(tmp_path / f"{run}.tsv")
         simulate_micrograph.simulate_micrograph(*paths, name="sim_0001", settings=SETTINGS)
+    assert (tmp_path / "first.tsv").read_bytes() == (tmp_path / "second.tsv").read_bytes()
     for name in names:
         first, second = (tmp_path / f"{run}_{name}.mrc" for run in ("first", "second"))
         assert first.read_bytes() == second.read_bytes()

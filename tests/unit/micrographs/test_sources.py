@@ -49,6 +49,7 @@ def test_simulated_pairs_have_a_truth():
         "results/micrographs/sim_0002_EVN.mrc",
         "results/micrographs/sim_0002_ODD.mrc",
         "results/micrographs/sim_0002_truth.mrc",
+        "results/micrographs/sim_0002_centres.tsv",
     )
 
 

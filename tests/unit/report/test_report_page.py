@@ -15,6 +15,7 @@ from clearice.report.facts import read_history, read_micrographs
 from clearice.report.headlines import summary_text, verdict_line
 from clearice.report.page import MICROGRAPH_COLUMNS
 from clearice.report.words import duration, memory
+from denoisers import Constant
 from report import main
 from report_run import Run, add_everything, text_of
 
@@ -47,8 +48,12 @@ def test_the_page_says_what_went_in_and_what_came_out(finished):
     assert "6 train, 3 test; 48 px" in words
     assert "noise floor 0.9" in words
     assert "3.2 % of a tolerance used" in words
-    assert "+20.0 dB" in words  # noise a tenth in amplitude
-    assert page.count("data:image/jpeg;base64,") == 2 * 2 * 3 + 2 * 4
+    assert re.search(
+        r"Gain over the best linear filter \+\d+\.\d dB 1\d\.\d dB against the truth", words
+    )
+    assert "null test" in words
+    # m2 is held out: with its truth; of m1, which was trained on, raw and denoised alone
+    assert page.count("data:image/jpeg;base64,") == 2 * (3 + 2) + 2 * 4
 
 
 def test_names_with_odd_characters_are_text_and_not_markup(finished):
@@ -70,27 +75,37 @@ def test_held_out_micrographs_are_shown_first_and_judged_alone(full_run):
     assert re.search(r"<h3>m2\s*<span class=\"tag\">held out", page)
     assert "1 of 3 are shown" in text_of(page)
     gain = read_json(full_run.outputs()["summary"])["gain"]
-    assert (gain["against"], gain["micrographs"], gain["held_out"]) == ("truth", 1, True)
+    assert (gain["against"], gain["micrographs"]) == ("truth", 1)
+    assert gain["gain_over_linear_db"] == gain["denoised"] - gain["linear"]
+    rows = {row["micrograph"]: row for row in full_run.table("micrographs.tsv")}
+    assert float(rows["m2"]["gain_over_linear_db"]) > 5
+    assert rows["m1"]["gain_over_linear_db"] == rows["m1"]["correlation_raw"] == ""
     frequencies = [float(row["frequency_per_px"]) for row in full_run.table("frc.tsv")]
     assert frequencies[-1] == 0.5
 
 
 def test_without_truth_the_other_half_is_the_judge(run):
-    run.add_dataset(["a", "b"], tested=["b"]).add_model().add_denoised(["a", "b"], ("target",))
-    words = text_of(run.write())
-    assert "with the raw other half; raw 0.179" in words
-    assert "dB" not in words
-    assert "raw other half" in words
+    run.add_dataset(["a", "b"], tested=["b"]).add_model()
+    words = text_of(run.add_denoised(["a", "b"], ("target",), tested=["b"]).write())
+    gain = read_json(run.outputs()["summary"])["gain"]
+    assert gain["measure"] == "correlation"  # of so few pixels chance hides the excess error
+    assert f"Correlation {gain['denoised']:.3f} with the raw other half" in words
+    assert "dB against the truth" not in words
+    assert "Not measured: signal-to-noise ratio and similarity" in words
     assert "its noise is independent" in words
 
 
 def test_without_truth_or_other_half_nothing_is_claimed(run):
     config = complete_config({"patches": {"target": "synthetic_noise"}})
-    run.add_dataset(["a", "b"], tested=["b"]).add_model(noise_floor=None).add_denoised(["a"], ())
+    run.add_dataset(["a", "b"], tested=["b"]).add_model(noise_floor=None)
+    run.add_denoised(["a", "b"], (), tested=["b"])
     words = text_of(run.write(config=config))
     assert "no noise floor known" in words
     assert "There is no Fourier ring correlation" in words
-    assert "Denoising gain" not in words
+    assert "Gain over" not in words
+    assert "Not measured: Fourier ring correlation" in words
+    assert "The null tests" not in words
+    assert re.search(r"Null tests [0-3] of 3 ", words)  # those that need no other half
     assert "noise added to the input" in words
     assert run.table("frc.tsv") == []
 
@@ -100,6 +115,7 @@ def test_with_everything_optional_left_out_the_page_says_so(run):
     words = text_of(run.add_dataset(["a", "b"], tested=["b"]).write(config=config))
     assert "parity was not asked for" in words
     assert "denoised.enabled is false" in words
+    assert "No gain is claimed" in words
     assert "No network was trained" in words
     assert "There are no benchmark files" in words
     assert "Time unknown peak memory unknown" in words
@@ -146,6 +162,26 @@ def test_an_implementation_that_did_not_run_has_not_passed(full_run):
     assert "no GPU here" in words
 
 
+def test_a_failed_null_test_is_seen_at_once_and_explained(run):
+    run.add_dataset(["a", "b"], tested=["b"]).add_model()
+    page = run.add_denoised(["a", "b"], tested=["b"], network=Constant()).write()
+    words = text_of(page)
+    assert re.search(r"Null tests \d of 6 failed: .*noise response", words)
+    assert "noise response: it draws nothing (1 of 1 micrographs)" in words
+    section = page[page.index('<section id="validation">') :]
+    assert section.index('class="card bad"') < section.index("Table of evidence")
+    assert "noise response" in read_json(run.outputs()["summary"])["null_tests"]["failed"]
+
+
+def test_without_validation_no_gain_is_claimed(run):
+    config = complete_config({"validation": {"enabled": False}})
+    run.add_dataset(["a", "b"], tested=["b"]).add_model().add_denoised(["a", "b"])
+    words = text_of(run.write(config=config))
+    assert "validation.enabled is false" in words
+    assert "No gain is claimed" in words
+    assert read_json(run.outputs()["summary"])["gain"] is None
+
+
 @pytest.mark.parametrize(
     ("states", "expected"),
     [
@@ -161,7 +197,8 @@ def test_one_failure_outweighs_every_success(states, expected):
 
 
 def test_the_page_stays_small_with_thousands_of_micrographs(run):
-    run.add_dataset(["a", "b"], tested=["b"]).add_model().add_denoised(["a", "b"])
+    run.add_dataset(["a", "b"], tested=["b"]).add_model()
+    run.add_denoised(["a", "b"], tested=["b"])
     small = len(run.write())
     table = run.arguments["micrographs"]
     header, *rows = table.read_text().splitlines()
@@ -235,7 +272,8 @@ def test_the_summary_fits_a_terminal(full_run, capsys):
     assert any(line.endswith(path) for line in lines)
     assert all(len(line) <= 80 or path in line for line in lines)
     assert any("FAILED" in line and "loss" in line for line in lines)
-    assert any("+20.0 dB" in line for line in lines)
+    assert any(re.search(r"denoising +1\d\.\d dB against the truth", line) for line in lines)
+    assert any(line.startswith("null tests") for line in lines)
 
 
 def test_a_summary_without_a_report_says_what_to_do(tmp_path):

@@ -185,7 +185,7 @@ def check_disk(config, micrographs, jobs):
     rules = {}
     for rule, micrograph in jobs:
         rules.setdefault(rule, set()).add(micrograph)
-    if "list_micrographs" in rules and rules.keys() & {"report", "denoised", "all"}:
+    if "list_micrographs" in rules and rules.keys() & {"report", "denoised", "validation", "all"}:
         rules["denoise_micrograph"] = set(micrographs)
     wanted = {
         "micrographs": rules.get("simulate_micrograph", rules.get("fetch_micrograph", set())),

@@ -1,1 +1,1 @@
-"""Whole micrographs through a network, and what was gained."""
+"""Whole micrographs through a network."""

@@ -16,12 +16,16 @@ _NAME = re.compile(r"[^\s./\\{}\[\]*?\"'<>|-][^/\\{}\[\]*?\"'<>|\t\r\n]*")
 
 @dataclasses.dataclass(frozen=True)
 class MicrographFiles:
-    """The files of one micrograph; `target` is its other half, `truth` the noise-free image."""
+    """The files of one micrograph.
+
+    `target` is its other half, `truth` the noise-free image, `centres` the table of its particles.
+    """
 
     name: str
     input: str
     target: str | None = None
     truth: str | None = None
+    centres: str | None = None
 
 
 def find_micrographs(config, directory="."):
@@ -52,11 +56,8 @@ def micrograph_name(path):
 def _simulated(count):
     digits = max(4, len(str(count)))
     names = [f"sim_{number:0{digits}d}" for number in range(1, count + 1)]
-    folder = "results/micrographs"
-    return [
-        MicrographFiles(n, *(f"{folder}/{n}_{kind}.mrc" for kind in ("EVN", "ODD", "truth")))
-        for n in names
-    ]
+    folder, endings = "results/micrographs", ("EVN.mrc", "ODD.mrc", "truth.mrc", "centres.tsv")
+    return [MicrographFiles(n, *(f"{folder}/{n}_{ending}" for ending in endings)) for n in names]
 
 
 def _published(empiar, directory):

@@ -17,7 +17,7 @@ from clearice.tsv import table_text
 _SHEET_EXAMPLES = 6  # in examples.png, whose memory grows with them; the page shows all
 _NOTHING = {
     "loss": "Nothing was trained.",
-    "frc": "No denoised micrograph has another half\nor a truth to be judged by.",
+    "frc": "No held-out micrograph has another half\nor a truth to be judged by.",
     "examples": "No micrograph was denoised.",
 }
 
@@ -70,7 +70,7 @@ def write_tables(paths, results):
     contents = {
         "micrographs.tsv": (
             MICROGRAPH_COLUMNS,
-            micrograph_rows(results.micrographs, results.denoised),
+            micrograph_rows(results.micrographs, results.validation),
         ),
         "steps.tsv": (STEP_COLUMNS, results.steps),
         "parity.tsv": (PARITY_COLUMNS, parity_rows(results.verdicts)),

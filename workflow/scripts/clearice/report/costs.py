@@ -9,11 +9,14 @@ from clearice.tsv import number
 
 FLOW = (
     *("micrographs", "shards", "dataset", "model"),
-    *("reference", "parity", "denoised"),
+    *("reference", "parity", "denoised", "validation"),
 )
-_PER_MICROGRAPH = ("micrographs", "shards", "denoised")
+_PER_MICROGRAPH = ("micrographs", "shards", "denoised", "validation")
 _PER_NAME = ("model", "parity")  # a folder each
-_BESIDE = {"export_reference": "reference"}  # the bundle's folder holds nothing but the bundle
+_BESIDE = {  # the bundle's folder holds only the bundle, that of the validation only micrographs
+    "export_reference": "reference",
+    "sum_up_validation": "validation",
+}
 _SUFFIX = ".benchmark.tsv"
 
 
@@ -41,7 +44,7 @@ def read_jobs(results, names=None):
         step = relative.parts[0].removesuffix(_SUFFIX)
         step = _BESIDE.get(step, step)
         name = path.name.removesuffix(_SUFFIX)
-        of = name if step in _PER_MICROGRAPH else None
+        of = name if step in _PER_MICROGRAPH and len(relative.parts) > 1 else None
         if step in _PER_NAME and len(relative.parts) > 2:
             of = relative.parts[1]
         if step not in FLOW or (names is not None and of is not None and of not in names):

@@ -25,14 +25,16 @@ _TITLES = {
 }
 
 
-def micrograph_examples(names, denoised, splits):
-    """Yield one example a name: dict of name, split, pairs and rows of pictures.
+def micrograph_examples(names, results):
+    """Yield one example a name: dict of name, split, evidence and rows of pictures.
 
-    `denoised` is a DenoisedRecords. A row is the centre (every pixel) or the whole field
+    `results` are results.Results; evidence is the record of the validation, or None for a
+    micrograph that was trained on. A row is the centre (every pixel) or the whole field
     (averaged to fit): {"title", "bar", "images": [(title, uint8 (h, w))]}.
     """
     for name in names:
-        files = denoised.by_name[name]["files"]
+        evidence = results.validation and results.validation.by_name.get(name)
+        files = {**(evidence["files"] if evidence else {}), **results.denoised[name]["files"]}
         judge = "truth" if "truth" in files else "target"
         roles = [role for role in ("raw", "denoised", judge) if role in files]
         with contextlib.ExitStack() as stack:
@@ -41,8 +43,8 @@ def micrograph_examples(names, denoised, splits):
             centre = [central_view(reader, DETAIL_PX) for reader in readers]
         yield {
             "name": name,
-            "split": splits.get(name, ""),
-            "pairs": denoised.by_name[name]["pairs"],
+            "split": results.splits.get(name, ""),
+            "evidence": evidence,
             "roles": roles,
             "rows": [_row("centre", roles, centre), _row("whole field", roles, whole)],
         }

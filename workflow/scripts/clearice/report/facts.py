@@ -1,11 +1,7 @@
 """What the steps left behind, read as plain values for the report.
 
-Micrographs may be thousands: their metrics are read one by one, and only sums are kept.
+Micrographs may be thousands: of each, only what the page shows is kept.
 """
-
-import math
-
-import numpy as np
 
 from clearice.files import read_json
 from clearice.tsv import number, read_table
@@ -39,77 +35,12 @@ def read_history(path):
     return rows
 
 
-class DenoisedRecords:
-    """The metrics of all denoised micrographs: one small dict each, mean curves of a split.
-
-    `by_name` maps a micrograph to {"files", "seconds", "pairs": {pair: {mse, psnr_db,
-    correlation}}}; curves are averaged over held-out micrographs, or over all where none of
-    those has any, and only over records with the same windows.
-    """
-
-    def __init__(self, paths, splits):
-        """`paths` are the .json files; `splits` maps a micrograph to train or test."""
-        self.by_name = {}
-        self._sums = {}  # (split, window_px) -> {pair: [sums, counts]}
-        self._frequency = {}
-        for path in paths:
-            record = read_json(path)
-            name = record["micrograph"]
-            self._add_curves(record, splits.get(name, ""))
-            self.by_name[name] = {
-                **{key: record[key] for key in ("files", "seconds", "device")},
-                "pairs": {
-                    pair: {key: value for key, value in values.items() if key != "frc"}
-                    for pair, values in record["pairs"].items()
-                },
-            }
-        self._splits = splits
-
-    def _add_curves(self, record, split):
-        self._frequency[record["window_px"]] = record["frequency_per_px"]
-        sums = self._sums.setdefault((split, record["window_px"]), {})
-        for pair, values in record["pairs"].items():
-            curve = np.array([math.nan if v is None else v for v in values["frc"]], dtype=float)
-            total = sums.setdefault(pair, [np.zeros(len(curve)), np.zeros(len(curve)), 0])
-            total[0] += np.nan_to_num(curve)
-            total[1] += np.isfinite(curve)
-            total[2] += 1
-
-    def split_of(self, name):
-        """Return train, test, or nothing for an unknown micrograph."""
-        return self._splits.get(name, "")
-
-    def judged(self, pair):
-        """Return the values of a pair over the micrographs it is judged by: held-out if any."""
-        found = {n: r["pairs"][pair] for n, r in self.by_name.items() if pair in r["pairs"]}
-        tested = {name: v for name, v in found.items() if self._splits.get(name) == "test"}
-        return tested or found
-
-    def curves(self):
-        """Return {"frequency_per_px", "micrographs", "split", pair: mean curve}, or None.
-
-        Where micrographs differ in window (some are very small) the commonest one counts.
-        """
-        for split in ("test", "train", ""):
-            groups = {
-                window: sums for (s, window), sums in self._sums.items() if s == split and sums
-            }
-            if groups:
-                window = max(groups, key=lambda w: max(total[2] for total in groups[w].values()))
-                curves = {
-                    pair: [s / c if c else None for s, c in zip(sums, counts, strict=True)]
-                    for pair, (sums, counts, _) in groups[window].items()
-                }
-                count = max(total[2] for total in groups[window].values())
-                frequency = self._frequency[window]
-                return {
-                    "frequency_per_px": frequency,
-                    "micrographs": count,
-                    "split": split,
-                    "window_px": window,
-                    **curves,
-                }
-        return None
+def read_denoised(paths):
+    """Return micrograph -> {"files", "seconds", "device"} of each denoised one."""
+    records = map(read_json, paths)
+    return {
+        r["micrograph"]: {key: r[key] for key in ("files", "seconds", "device")} for r in records
+    }
 
 
 def example_names(rows, available, count):

@@ -98,6 +98,7 @@ def frc_svg(curves, pixel_size_angstrom, judges=("target", "truth")):
                 ("truth_target", "truth: the most possible", GREEN, "--"),
                 ("raw_target", "raw", GREY, "-"),
                 ("denoised_target", "denoised", BLUE, "-"),
+                ("denoised_denoised_target", "both denoised: self-consistency only", ORANGE, ":"),
             ],
         ),
         "truth": panel(

@@ -1,7 +1,6 @@
 """The few figures that say how a run went: for the top of the page and for the terminal."""
 
 import textwrap
-from statistics import fmean
 
 from clearice.parity.verdict import passed_text
 from clearice.report.words import duration, memory, optional
@@ -9,11 +8,11 @@ from clearice.report.words import duration, memory, optional
 LINE_WIDTH = 80
 
 
-def headlines(micrographs, manifest, histories, verdicts, denoised, steps, busy_s):
+def headlines(micrographs, manifest, histories, verdicts, validation, steps, busy_s):
     """Return the headline figures as plain values, ready for JSON; None where there are none.
 
     Arguments are what clearice.report.facts and clearice.report.costs read; `histories` maps an
-    architecture to its rows, `denoised` is a DenoisedRecords or None.
+    architecture to its rows, `validation` is the summary of the validation or None.
     """
     rejected = sum(row["rejected"] for row in micrographs)
     peaks = [row["peak_rss_mib"] for row in steps if row["peak_rss_mib"] is not None]
@@ -22,7 +21,8 @@ def headlines(micrographs, manifest, histories, verdicts, denoised, steps, busy_
         "patches": {split: content["n_patches"] for split, content in manifest["splits"].items()},
         "patch_size_px": manifest["patch_size_px"],
         "loss": {name: _loss(rows[-1]) for name, rows in histories.items() if rows},
-        "gain": gain(denoised) if denoised else None,
+        "gain": gain(validation) if validation else None,
+        "null_tests": null_tests(validation) if validation else None,
         "parity": [
             {
                 "implementation": verdict["implementation"],
@@ -43,27 +43,36 @@ def _loss(last):
     return {key: last[key] for key in keys}
 
 
-def gain(denoised):
-    """Return what denoising gained, by the best evidence there is; None where there is none.
+def gain(validation):
+    """Return what denoising gained over the best linear filter, by the best evidence there is.
 
-    With a truth: peak signal-to-noise ratio against it, decibel. Without: correlation with the
-    raw other half, whose noise bounds it. Means over held-out micrographs where there are any.
+    With a truth: signal-to-noise ratio against it, decibel. Without: squared error against the
+    raw other half above its noise floor, or, where chance hides that, the correlation with it.
+    Medians over held-out micrographs. None without evidence.
     """
-    for against, key in (("truth", "psnr_db"), ("target", "correlation")):
-        raw, after = (denoised.judged(f"{side}_{against}") for side in ("raw", "denoised"))
-        pairs = {name: (raw[name][key], after[name][key]) for name in raw if name in after}
-        pairs = {name: both for name, both in pairs.items() if None not in both}
-        if pairs:
-            before, after = (fmean(both[i] for both in pairs.values()) for i in (0, 1))
+    values, best = validation["values"], {"snr_db": max, "excess": min, "correlation": max}
+    for against, measure in (("truth", "snr_db"), ("target", "excess"), ("target", "correlation")):
+        names = ("raw", "gaussian", "wiener", "denoised")
+        found = {name: values.get(f"{measure}_{name}") for name in names}
+        over_linear = values[f"gain_over_linear_db_{against}"]
+        if found["denoised"] and (over_linear or measure == "correlation"):
+            medians = {name: spread and spread["median"] for name, spread in found.items()}
             return {
                 "against": against,
-                "measure": key,
-                "raw": before,
-                "denoised": after,
-                "micrographs": len(pairs),
-                "held_out": all(denoised.split_of(name) == "test" for name in pairs),
+                "measure": measure,
+                "raw": medians["raw"],
+                "linear": best[measure](medians["gaussian"], medians["wiener"]),
+                "denoised": medians["denoised"],
+                "gain_over_linear_db": over_linear["median"] if over_linear else None,
+                "micrographs": found["denoised"]["count"],
             }
     return None
+
+
+def null_tests(validation):
+    """Return {"judged", "failed"}: how many null tests were made, and which failed."""
+    judged = sum(test["judged"] > 0 for test in validation["null_tests"])
+    return {"judged": judged, "failed": validation["failed"]}
 
 
 def verdict_line(parity):
@@ -91,6 +100,8 @@ def summary_text(facts, page):
         lines.append((f"loss {name}", loss_text(loss)))
     if facts["gain"]:
         lines.append(("denoising", gain_text(facts["gain"])))
+    if facts["null_tests"]:
+        lines.append(("null tests", null_tests_text(facts["null_tests"])))
     for entry in facts["parity"]:
         lines.append((f"parity {entry['implementation']}", parity_text(entry)))
     lines.append(("time", duration(facts["busy_s"])))
@@ -121,14 +132,34 @@ def loss_text(loss):
 
 
 def gain_text(gain):
-    """Say what denoising gained."""
-    held_out = " held-out" if gain["held_out"] else ""
-    count = gain["micrographs"]
-    where = f"{count:,}{held_out} micrograph{'s' if count != 1 else ''}"
-    if gain["measure"] == "psnr_db":
-        change = gain["denoised"] - gain["raw"]
-        return f"{change:+.1f} dB against the truth ({where})"
-    return f"correlation with the other half {gain['raw']:.3f} -> {gain['denoised']:.3f} ({where})"
+    """Say what denoising gained over the best linear filter."""
+    where = held_out(gain["micrographs"])
+    if gain["measure"] == "snr_db":
+        gained = over_linear(gain["gain_over_linear_db"])
+        return f"{gain['denoised']:.1f} dB against the truth, {gained} ({where})"
+    if gain["measure"] == "excess":
+        return f"error above the noise floor {over_linear(gain['gain_over_linear_db'])} ({where})"
+    filtered = f"best linear filter {gain['linear']:.3f}"
+    return f"correlation with the other half {gain['denoised']:.3f}, {filtered} ({where})"
+
+
+def over_linear(gain_db):
+    """Say how many decibels better or worse than the best linear filter a result is."""
+    side = "better" if gain_db >= 0 else "worse"
+    return f"{abs(gain_db):.1f} dB {side} than the best linear filter"
+
+
+def held_out(count):
+    """Say on how many micrographs something was measured."""
+    return f"{count:,} held-out micrograph{'s' if count != 1 else ''}"
+
+
+def null_tests_text(tests):
+    """Say how many null tests passed, and which failed."""
+    passed = tests["judged"] - len(tests["failed"])
+    if not tests["failed"]:
+        return f"{passed} of {tests['judged']} passed"
+    return f"{len(tests['failed'])} of {tests['judged']} FAILED: {', '.join(tests['failed'])}"
 
 
 def parity_text(entry):

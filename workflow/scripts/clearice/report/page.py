@@ -9,7 +9,7 @@ from clearice.parity.verdict import passed_text, percent_text
 from clearice.report import figures
 from clearice.report.examples import embedded
 from clearice.report.facts import versions
-from clearice.report.headlines import verdict_line
+from clearice.report.headlines import held_out, verdict_line
 from clearice.report.words import duration, memory, optional
 
 PARITY_COLUMNS = (
@@ -18,7 +18,7 @@ PARITY_COLUMNS = (
 )
 MICROGRAPH_COLUMNS = (
     *("micrograph", "status", "reason", "split", "patches", "height_px", "width_px"),
-    *("pixel_size_angstrom", "psnr_gain_db", "correlation_raw", "correlation_denoised"),
+    *("pixel_size_angstrom", "gain_over_linear_db", "correlation_raw", "correlation_denoised"),
     *("warnings",),
 )
 STEP_COLUMNS = ("step", "jobs", "seconds", "longest_s", "longest_job", "peak_rss_mib")
@@ -44,7 +44,7 @@ def page_facts(results, config, title, drawn, patches, examples):
         "verdict": {"state": state, "text": text},
         "facts": facts,
         "tiles": headline_tiles(facts),
-        "micrographs": micrograph_rows(results.micrographs, results.denoised),
+        "micrographs": micrograph_rows(results.micrographs, results.validation),
         "patches": [{**patch, "pictures": embedded(patch)} for patch in patches],
         "trainings": results.trainings,
         "histories": results.histories,
@@ -54,6 +54,8 @@ def page_facts(results, config, title, drawn, patches, examples):
             if name in _FIGURE_LABELS
         },
         "frc": results.frc,
+        "validation": results.validation and results.validation.summary,
+        "evidence": results.validation.evidence_rows() if results.validation else [],
         "examples": [
             {**e, "rows": [{**row, "pictures": embedded(row)} for row in e["rows"]]}
             for e in examples
@@ -93,21 +95,20 @@ def _dash(value):
     return "–" if value is None else ""
 
 
-def micrograph_rows(micrographs, denoised):
+def micrograph_rows(micrographs, validation):
     """Return the rows of the table: what list_micrographs wrote, and what denoising gained."""
     rows = []
     for row in micrographs:
-        pairs = denoised.by_name.get(row["micrograph"], {}).get("pairs", {}) if denoised else {}
-        psnr = [pairs.get(f"{side}_truth", {}).get("psnr_db") for side in ("raw", "denoised")]
-        correlation = [
-            pairs.get(f"{side}_target", {}).get("correlation") for side in ("raw", "denoised")
-        ]
+        record = validation.by_name.get(row["micrograph"], {}) if validation else {}
+        target, truth = record.get("target") or {}, record.get("truth") or {}
+        correlation = target.get("correlation", {})
+        gain = truth.get("gain_over_linear_db") if truth else target.get("gain_over_linear_db")
         rows.append(
             {
                 **row,
-                "psnr_gain_db": None if None in psnr else psnr[1] - psnr[0],
-                "correlation_raw": correlation[0],
-                "correlation_denoised": correlation[1],
+                "gain_over_linear_db": gain,
+                "correlation_raw": correlation.get("raw"),
+                "correlation_denoised": correlation.get("denoised"),
             }
         )
     return rows
@@ -167,6 +168,8 @@ def headline_tiles(facts):
         tiles.append(("Test loss", optional(loss["test_loss"]), f"{detail}; {name}", None))
     if facts["gain"]:
         tiles.append((*_gain_tile(facts["gain"]), None))
+    if facts["null_tests"]:
+        tiles.append(_null_test_tile(facts["null_tests"]))
     state, _ = verdict_line(facts["parity"])
     value, detail = _parity_in_words(state, facts["parity"])
     tiles.append(("Parity", value, detail, {"passed": "good", "failed": "bad"}.get(state, "warn")))
@@ -196,12 +199,22 @@ def _parity_in_words(state, parity):
 
 
 def _gain_tile(gain):
-    count = f"mean of {gain['micrographs']:,}{' held-out' if gain['held_out'] else ''}"
-    if gain["measure"] == "psnr_db":
-        value = f"{gain['denoised'] - gain['raw']:+.1f} dB".replace("-", "−")
-        return "Denoising gain", value, f"against the truth; {count}"
-    detail = f"with the raw other half; raw {gain['raw']:.3f}; {count}"
-    return "Correlation", f"{gain['denoised']:.3f}", detail
+    where = held_out(gain["micrographs"])
+    if gain["gain_over_linear_db"] is None:
+        detail = f"with the raw other half; best linear filter {gain['linear']:.3f}; {where}"
+        return "Correlation", f"{gain['denoised']:.3f}", detail
+    value = f"{gain['gain_over_linear_db']:+.1f} dB".replace("-", "−")
+    if gain["measure"] == "snr_db":
+        detail = f"{gain['denoised']:.1f} dB against the truth; {where}"
+    else:
+        detail = f"in error above the noise floor of the other half; {where}"
+    return "Gain over the best linear filter", value, detail
+
+
+def _null_test_tile(tests):
+    passed, failed = tests["judged"] - len(tests["failed"]), tests["failed"]
+    detail = f"failed: {', '.join(failed)}" if failed else "passed"
+    return "Null tests", f"{passed} of {tests['judged']}", detail, "bad" if failed else "good"
 
 
 def config_text(config):

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from clearice.files import read_json
 from clearice.report.costs import Job, busy_seconds, read_jobs, step_table
-from clearice.report.facts import DenoisedRecords, example_names, read_history, read_micrographs
+from clearice.report.facts import example_names, read_denoised, read_history, read_micrographs
 from clearice.report.headlines import headlines
+from clearice.report.validated import ValidationRecords
 
 _STATES = ("failed", "not run", "passed")  # of a verdict, in the order of the page
 
@@ -18,7 +19,8 @@ class Results:
 
     micrographs: rows of micrographs.tsv. manifest: path of the dataset's. trainings and
     histories: architecture -> record, and rows of history.tsv. verdicts: those of the parity,
-    failed ones first. denoised: DenoisedRecords, or None. jobs: costs.Job of every job.
+    failed ones first. denoised: micrograph -> its files. validation: ValidationRecords, or None.
+    jobs: costs.Job of every job.
     """
 
     micrographs: list[dict]
@@ -26,7 +28,8 @@ class Results:
     trainings: dict[str, dict]
     histories: dict[str, list[dict]]
     verdicts: list[dict]
-    denoised: DenoisedRecords | None
+    denoised: dict[str, dict]
+    validation: ValidationRecords | None
     jobs: list[Job]
 
     @property
@@ -42,7 +45,7 @@ class Results:
     @cached_property
     def frc(self):
         """Mean Fourier ring correlations, or None."""
-        return self.denoised.curves() if self.denoised else None
+        return self.validation.curves() if self.validation else None
 
     @cached_property
     def headlines(self):
@@ -52,7 +55,7 @@ class Results:
             read_json(self.manifest),
             self.histories,
             self.verdicts,
-            self.denoised,
+            self.validation.summary if self.validation else None,
             self.steps,
             busy_seconds(self.jobs) if self.jobs else None,
         )
@@ -65,11 +68,20 @@ class Results:
 
     def examples(self, count):
         """Return the names of up to `count` denoised micrographs to show, held-out ones first."""
-        available = self.denoised.by_name if self.denoised else ()
-        return example_names(self.micrographs, available, count)
+        return example_names(self.micrographs, self.denoised, count)
 
 
-def read_results(folder, micrographs, manifest, histories, trainings, verdicts, denoised):
+def read_results(
+    folder,
+    micrographs,
+    manifest,
+    histories,
+    trainings,
+    verdicts,
+    denoised,
+    validation,
+    validation_summary,
+):
     """Return the Results of the run whose results are in `folder`.
 
     The others are the files that the steps left; lists of them may be empty. Files of micrographs,
@@ -77,10 +89,12 @@ def read_results(folder, micrographs, manifest, histories, trainings, verdicts, 
     """
     rows = read_micrographs(micrographs)
     splits = {row["micrograph"]: row["split"] for row in rows}
-    records = DenoisedRecords(denoised, splits) if denoised else None
+    validated = ValidationRecords(validation, *validation_summary) if validation else None
     trained = {record["architecture"]: record for record in map(read_json, trainings)}
     curves = dict(zip(trained, map(read_history, histories), strict=True))
     judged = sorted(map(read_json, verdicts), key=lambda v: _STATES.index(v["verdict"]))
     names = {*splits, *trained, *(verdict["implementation"] for verdict in judged)}
     jobs = read_jobs(folder, names)
-    return Results(rows, manifest, trained, curves, judged, records, jobs)
+    return Results(
+        rows, manifest, trained, curves, judged, read_denoised(denoised), validated, jobs
+    )

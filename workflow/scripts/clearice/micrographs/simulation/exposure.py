@@ -51,6 +51,7 @@ class SimulatedMicrograph:
     odd: np.ndarray
     truth: np.ndarray  # the noise-free expectation of either half
     defocus_um: float
+    centres_px: np.ndarray  # (n, 2) float64: y, x of the particles; the first pixel's middle is 0
 
 
 def simulate(settings, name):
@@ -60,12 +61,12 @@ def simulate(settings, name):
     """
     generators = _generators(settings["seed"], name)
     defocus_um = generators["optics"].uniform(*sorted(settings["defocus_um"]))
-    phase = phase_image(settings, defocus_um, generators["particles"])
+    phase, centres_px = phase_image(settings, defocus_um, generators["particles"])
     counts = through_microscope(phase, settings, defocus_um)
     counts *= incident_electrons(settings) * transmission(settings, generators["ice"])
     truth = np.maximum(counts, 0).astype(np.float32)
     even, odd = (count_electrons(truth, generators[half]) for half in ("even", "odd"))
-    return SimulatedMicrograph(even, odd, truth, defocus_um)
+    return SimulatedMicrograph(even, odd, truth, defocus_um, centres_px)
 
 
 def count_electrons(expected, generator):
@@ -115,9 +116,10 @@ def margin_px(settings, defocus_um):
 
 
 def phase_image(settings, defocus_um, generator):
-    """Return the phase (rad) of particles in random places and orientations.
+    """Return the phase (rad) of particles in random places and orientations, and their centres.
 
-    (H + 2 margin, W + 2 margin) float32, enlarged a little to a size that transforms fast.
+    The phase is (H + 2 margin, W + 2 margin) float32, enlarged a little to a size that transforms
+    fast; the centres are (n, 2) float64, y and x, in pixels of the micrograph.
     """
     pixel = settings["pixel_size_angstrom"]
     height, width = settings["height_px"], settings["width_px"]
@@ -136,7 +138,7 @@ def phase_image(settings, defocus_um, generator):
         stamp = project(blobs @ rotation.T, offset, pixel, 2 * radius + 1)
         window = tuple(slice(start, start + 2 * radius + 1) for start in corner)
         image[window] += weight * stamp
-    return image
+    return image, centres / pixel
 
 
 def through_microscope(phase, settings, defocus_um):

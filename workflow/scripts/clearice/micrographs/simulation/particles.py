@@ -13,6 +13,7 @@ from clearice.errors import InputError
 MASS_DALTON = 673_000
 BLOB_SIGMA_ANGSTROM = 5.0
 RADIUS_ANGSTROM = 100.0  # of a sphere around the whole particle, including five blob sigmas
+DIAMETER_ANGSTROM = 130.0  # of a disk like its average view: 115 wide and 150 long
 SPACING_ANGSTROM = 150.0  # least distance between centres: particles may touch but never overlap
 
 _RING_HEIGHT_ANGSTROM = 37.0

@@ -1,7 +1,8 @@
 """Fourier ring correlation and radial power spectra of images.
 
 Ring k holds the spatial frequencies that round to k / S cycles per pixel, where S is the shorter
-side. Rings run from 0 to S // 2 (the Nyquist frequency, 0.5 cycles per pixel).
+side. Curves run from 0 to S // 2 (the Nyquist frequency, 0.5 cycles per pixel); sums over pixels
+need the corners beyond it as well, and get them from `corners=True`.
 """
 
 import numpy as np
@@ -21,12 +22,15 @@ class RingSums:
         self.windows = 0
         self._taper = _hann(shape[0])[:, None] * _hann(shape[1])[None, :]  # (H, W)
         self._ring, self._multiplicity = _rings(*shape)
-        self._size = min(shape)
+        self._size, self._rings = min(shape), int(self._ring.max()) + 1
         self._power = {name: self._zeros() for pair in self.pairs for name in pair}
         self._cross = {pair: self._zeros() for pair in self.pairs}
 
     def add(self, windows):
-        """Add one window; `windows` maps every name of the pairs to its (H, W) image."""
+        """Add one window; `windows` maps every name of the pairs to its (H, W) image.
+
+        Returns name -> its tapered spectrum, complex (H, W // 2 + 1).
+        """
         spectra = {name: self._spectrum(windows[name]) for name in self._power}
         for name, spectrum in spectra.items():
             self._power[name] += self._sum(np.square(np.abs(spectrum)))
@@ -34,28 +38,49 @@ class RingSums:
             product = (spectra[first] * np.conj(spectra[second])).real
             self._cross[first, second] += self._sum(product)
         self.windows += 1
+        return spectra
 
     @property
     def frequency_per_px(self):
-        """Mid frequency of each ring, cycles per pixel, (S // 2 + 1,)."""
-        return np.arange(self._size // 2 + 1) / self._size
+        """Mid frequency of each ring up to Nyquist, cycles per pixel, (S // 2 + 1,)."""
+        return self.frequencies_per_px()
+
+    def frequencies_per_px(self, corners=False):
+        """Return the mid frequency of each ring, cycles per pixel."""
+        return np.arange(self._kept(corners)) / self._size
 
     def correlation(self, first, second):
         """Return the correlation of a pair in each ring, -1..1; NaN if a ring has no power."""
-        power = np.sqrt(self._power[first] * self._power[second])
+        kept = self._kept(False)
+        power = np.sqrt(self._power[first][:kept] * self._power[second][:kept])
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(power > 0, self._cross[first, second] / power, np.nan)
+            return np.where(power > 0, self._cross[first, second][:kept] / power, np.nan)
 
-    def power(self, name):
+    def power(self, name, corners=False):
         """Return the mean power of a Fourier term in each ring, per pixel of the windows.
 
         White noise of variance v has power v in every ring but the 0th (the mean is removed).
         """
-        terms = self._sum(np.ones(self._ring.shape)) * max(self.windows, 1)
-        return self._power[name] / (terms * np.sum(np.square(self._taper)))
+        return self._per_term(self._power[name], corners)
+
+    def cross_power(self, first, second, corners=False):
+        """Return the mean real cross power of a pair in each ring, in the units of `power`."""
+        return self._per_term(self._cross[first, second], corners)
+
+    def terms(self, corners=False):
+        """Return the number of Fourier terms of one window in each ring."""
+        return self._sum(np.ones(self._ring.shape))[: self._kept(corners)]
+
+    def _kept(self, corners):
+        return self._rings if corners else self._size // 2 + 1
+
+    def _per_term(self, sums, corners):
+        kept = self._kept(corners)
+        terms = self.terms(corners=True) * max(self.windows, 1) * np.sum(np.square(self._taper))
+        return (sums / terms)[:kept]
 
     def _zeros(self):
-        return np.zeros(self._size // 2 + 1)
+        return np.zeros(self._rings)
 
     def _spectrum(self, window):
         window = np.asarray(window, dtype=np.float64)
@@ -63,12 +88,8 @@ class RingSums:
 
     def _sum(self, values):
         """Sum over each ring of the full plane; rfft2 stores only half of it."""
-        sums = np.bincount(
-            self._ring.ravel(),
-            weights=(values * self._multiplicity).ravel(),
-            minlength=self._size // 2 + 1,
-        )
-        return sums[: self._size // 2 + 1]  # the corners beyond Nyquist are left out
+        weights = (values * self._multiplicity).ravel()
+        return np.bincount(self._ring.ravel(), weights=weights, minlength=self._rings)
 
 
 def fourier_ring_correlation(first, second):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from clearice.denoised.spectra import RingSums, fourier_ring_correlation, radial_power_spectrum
+from clearice.validation.spectra import RingSums, fourier_ring_correlation, radial_power_spectrum
 
 
 def white_noise(seed, shape=(256, 256)):

@@ -1,0 +1,57 @@
+"""Measure what denoising does to the micrographs that the network was not trained on.
+
+READS   the held-out micrographs with their other halves, truths and particle centres, if any;
+        results/model/{architecture}/denoiser.safetensors
+WRITES  results/validation/{micrograph}.json, summary.json
+"""
+
+
+# A micrograph that is called summary is not validated: the summary has its name.
+ruleorder: sum_up_validation > validate_micrograph
+
+
+rule validate_micrograph:
+    """Judge the network by the raw other half and the truth of one micrograph, and by null tests."""
+    input:
+        unpack(validate_inputs),
+        model=f"results/model/{config['denoised']['architecture']}/denoiser.safetensors",
+    output:
+        output="results/validation/{micrograph}.json",
+    log:
+        "results/validation/{micrograph}.log",
+    benchmark:
+        "results/validation/{micrograph}.benchmark.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    resources:
+        mem_mb=1000,
+        gpu=int(config["denoised"]["device"].startswith("cuda")),
+    params:
+        code=code_of("validate_micrograph"),
+        settings={
+            "tile_px": config["denoised"]["tile_px"],
+            "device": config["denoised"]["device"],
+            "hot_pixel_threshold": config["patches"]["hot_pixel_threshold"],
+        },
+    script:
+        "../scripts/validate_micrograph.py"
+
+
+rule sum_up_validation:
+    """Say in words and numbers what all held-out micrographs show together."""
+    input:
+        records=validation_files,
+    output:
+        summary="results/validation/summary.json",
+    log:
+        "results/sum_up_validation.log",
+    benchmark:
+        "results/sum_up_validation.benchmark.tsv"
+    conda:
+        "../../envs/data.yaml"
+    resources:
+        mem_mb=256,
+    params:
+        code=code_of("sum_up_validation"),
+    script:
+        "../scripts/sum_up_validation.py"

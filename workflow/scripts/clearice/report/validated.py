@@ -1,0 +1,80 @@
+"""What the validation measured, as the report shows it: values per micrograph, curves as means."""
+
+import math
+
+import numpy as np
+
+from clearice.files import read_json
+
+_KEPT = ("files", "target", "truth", "picking", "null_tests")
+
+
+class ValidationRecords:
+    """The records of all held-out micrographs, and their summary.
+
+    `by_name` maps a micrograph to what _KEPT names, without curves. `summary` is what
+    sum_up_validation wrote.
+    """
+
+    def __init__(self, paths, summary):
+        """`paths` are the .json files of the micrographs, `summary` that of the summary."""
+        self.summary = read_json(summary)
+        self.by_name = {}
+        self._sums = {}  # window_px -> {pair: [sums, counts, records]}
+        self._frequency = {}
+        for path in paths:
+            record = read_json(path)
+            target = record["target"] or {}
+            curves = {**record["frc"], "transfer": target.pop("transfer", None)}
+            self._add_curves(record, {name: c for name, c in curves.items() if c})
+            self.by_name[record["micrograph"]] = {key: record[key] for key in _KEPT}
+
+    def _add_curves(self, record, curves):
+        self._frequency[record["window_px"]] = record["frequency_per_px"]
+        sums = self._sums.setdefault(record["window_px"], {})
+        for pair, values in curves.items():
+            curve = np.array([math.nan if v is None else v for v in values], dtype=float)
+            total = sums.setdefault(pair, [np.zeros(len(curve)), np.zeros(len(curve)), 0])
+            total[0] += np.nan_to_num(curve)
+            total[1] += np.isfinite(curve)
+            total[2] += 1
+
+    def curves(self):
+        """Return {"frequency_per_px", "micrographs", "window_px", pair: mean curve}, or None.
+
+        Besides the pairs of images there may be "transfer". Where micrographs differ in window
+        the commonest one counts.
+        """
+        groups = {window: sums for window, sums in self._sums.items() if sums}
+        if not groups:
+            return None
+        counts = {w: max(total[2] for total in sums.values()) for w, sums in groups.items()}
+        window = max(counts, key=counts.get)
+        means = {
+            pair: [s / c if c else None for s, c in zip(sums, terms, strict=True)]
+            for pair, (sums, terms, _) in groups[window].items()
+        }
+        return {
+            "frequency_per_px": self._frequency[window],
+            "micrographs": counts[window],
+            "window_px": window,
+            **means,
+        }
+
+    def evidence_rows(self):
+        """Return rows {measure, raw, gaussian, wiener, denoised, form} of medians or None."""
+        values, rows = self.summary["values"], []
+        for measure, key, form in (
+            ("signal-to-noise ratio against the truth (dB)", "snr_db", ".2f"),
+            ("structural similarity with the truth", "ssim", ".3f"),
+            ("particles found, average precision", "average_precision", ".3f"),
+            ("correlation with the raw other half", "correlation", ".3f"),
+            ("error above the noise floor, against the raw other half", "excess", ".3g"),
+        ):
+            found = {
+                name: (values.get(f"{key}_{name}") or {}).get("median")
+                for name in ("raw", "gaussian", "wiener", "denoised")
+            }
+            if found["denoised"] is not None:
+                rows.append({"measure": measure, "form": form, **found})
+        return rows

@@ -1,0 +1,1 @@
+"""What a denoised micrograph is worth: evidence from independent data, and null tests."""
