@@ -20,6 +20,7 @@ def headlines(micrographs, manifest, histories, verdicts, validation, steps, bus
         "micrographs": {"used": len(micrographs) - rejected, "rejected": rejected},
         "patches": {split: content["n_patches"] for split, content in manifest["splits"].items()},
         "patch_size_px": manifest["patch_size_px"],
+        "target_kind": manifest["target_kind"],
         "loss": {name: _loss(rows[-1]) for name, rows in histories.items() if rows},
         "gain": gain(validation) if validation else None,
         "null_tests": null_tests(validation) if validation else None,
