@@ -15,7 +15,6 @@ from pathlib import Path
 
 import mrcfile
 import numpy as np
-from clearice.denoised.spectra import fourier_ring_correlation
 from scipy import ndimage
 from specimens import Specimen, snr_db, specimen
 
@@ -26,6 +25,7 @@ from clearice.validation.picking import (
     local_maxima,
     ranked_particles,
 )
+from clearice.validation.spectra import fourier_ring_correlation
 
 FRC_BANDS = ((0.01, 0.02), (0.02, 0.04), (0.04, 0.07))  # cycles per pixel
 ARRAYS = ("truth", "signal", "background", "judged", "centres_px")
