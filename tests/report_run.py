@@ -100,6 +100,7 @@ class Run:
         }
         about = {"architecture": "simple_cnn", "device": "CPU", "devices": 1, "seconds": 12.0}
         about |= {"torch": "2", "python": "3", "patch_size_px": SIDE_PX, "settings": settings}
+        about |= {"target_kind": "halves", "kept_pretrained": False}
         write_json(folder / "training.json", {**about, "last_epoch": rows[-1]})
         self.arguments["histories"] = [folder / "history.tsv"]
         self.arguments["trainings"] = [folder / "training.json"]

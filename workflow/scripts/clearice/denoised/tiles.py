@@ -15,7 +15,7 @@ from clearice.errors import InputError
 from clearice.micrographs.normalisation import normalise
 
 _TILE_PX = {"cpu": 256, "cuda": 2048}  # 256: activations of 16 channels stay in the cache
-_HALOS_PER_TILE = 2  # a tile's side, at least: wider ones cost fewer pixels and more memory
+_HALOS_PER_TILE = 2.25  # a tile's side, at least: wider ones cost fewer pixels and more memory
 _LONG = 1.5  # a tile may be that much longer than asked, to save a short one behind it
 
 
@@ -43,14 +43,16 @@ def denoise_bands(network, micrograph, *, tile_px, device="cpu"):
     spans = plain_spans(height, band_px, halo)
     bands = overlapping_bands(micrograph.blocks(), micrograph.width_px, spans)
     for top, (first, _), rows in zip(range(0, height, band_px), spans, bands, strict=True):
-        inside = slice(top - first, min(top + band_px, height) - first)
-        band = np.empty((inside.stop - inside.start, rows.shape[1]), np.float32)
+        band_height = min(band_px, height - top)
+        above, below = top - first, len(rows) - (top - first) - band_height
+        band = np.empty((band_height, rows.shape[1]), np.float32)
         for left in range(0, rows.shape[1], width_px):
-            tile = rows[:, max(left - halo, 0) : left + width_px + halo]  # (B, T)
-            tile = normalise(tile, location, scale)
-            output = _through(network, tile, device)[inside, min(left, halo) :]
             columns = band[:, left : left + width_px]
-            np.multiply(output[:, : columns.shape[1]], np.float32(scale), out=columns)
+            before = min(left, halo)
+            tile = rows[:, left - before : left + width_px + halo]  # (B, T)
+            margins = above, below, before, tile.shape[1] - before - columns.shape[1]
+            output = _through(network, normalise(tile, location, scale), margins, device)
+            np.multiply(output, np.float32(scale), out=columns)
             del tile, output  # before the next ones are made
         band += np.float32(location)
         if not np.isfinite(band).all():
@@ -73,8 +75,8 @@ def _rounded_up(count, multiple):
     return -(-count // multiple) * multiple
 
 
-def _through(network, tile, device):
-    """Return what the network makes of a normalised tile with its halos, (B, T) float32."""
+def _through(network, tile, margins, device):
+    """Return what the network makes of a normalised tile (B, T), without its margins, float32."""
     with torch.inference_mode():
-        output = network(torch.from_numpy(tile)[None, None].to(device))  # (1, 1, B, T)
+        output = network.inside(torch.from_numpy(tile)[None, None].to(device), margins)
     return output[0, 0].float().cpu().numpy()

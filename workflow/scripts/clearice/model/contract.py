@@ -16,6 +16,15 @@ class Network(torch.nn.Module):
     alignment_px = 1
     receptive_radius_px: int
 
+    def inside(self, x, margins):
+        """Return forward(x) without its margins, (N, 1, H, W) -> the same, smaller.
+
+        `margins` are (top, bottom, left, right), multiples of the alignment, or 0 at the image's
+        border. A network that can leave out work for what nobody will see does so here.
+        """
+        top, bottom, left, right = margins
+        return self(x)[..., top : x.shape[-2] - bottom, left : x.shape[-1] - right]
+
     def within_reach(self, target, x):
         """Return what of `target` the network can make of `x`, both (N, 1, H, W).
 

@@ -30,16 +30,25 @@ class OnPixelHalves(Network):
         self.register_buffer("kernels", kernels, persistent=False)
 
     def forward(self, x):  # (N, 1, H, W)
-        height, width = x.shape[-2:]
-        x = pad(x, (0, width % 2, 0, height % 2), "replicate")
-        x = self._denoised(x, 0) + self._denoised(x, 1)  # (N, 1, H / 2, W / 2)
-        x = pad(x * (math.sqrt(0.5) / 2), (2, 2, 2, 2), "replicate")
-        return pixel_shuffle(conv2d(x, self.kernels.to(x.dtype)), 2)[..., :height, :width]
+        return self.inside(x, (0, 0, 0, 0))
 
-    def _denoised(self, x, diagonal):
-        """Denoise the pixel half, (N, 1, H, W) -> (N, 1, H / 2, W / 2)."""
+    def inside(self, x, margins):
+        top, bottom, left, right = margins
+        height, width = x.shape[-2] - top - bottom, x.shape[-1] - left - right
+        x = pad(x, (0, x.shape[-1] % 2, 0, x.shape[-2] % 2), "replicate")
+        # A cell of the network's more than what is seen, for the interpolation.
+        cell = self.network.alignment_px
+        halves = [m // 2 - cell if m else 0 for m in margins]
+        x = self._denoised(x, 0, halves) + self._denoised(x, 1, halves)
+        x = pad(x * (math.sqrt(0.5) / 2), (2, 2, 2, 2), "replicate")
+        x = pixel_shuffle(conv2d(x, self.kernels.to(x.dtype)), 2)
+        first, second = (2 * cell if m else 0 for m in (top, left))
+        return x[..., first : first + height, second : second + width]
+
+    def _denoised(self, x, diagonal, margins):
+        """Denoise the pixel half, (N, 1, H, W) -> (N, 1, H / 2, W / 2) less the margins."""
         half = x[..., 0::2, diagonal::2] + x[..., 1::2, 1 - diagonal :: 2]
-        return self.network(half * math.sqrt(0.5)).to(x.dtype)
+        return self.network.inside(half * math.sqrt(0.5), margins).to(x.dtype)
 
 
 def at_full_resolution(network, metadata):

@@ -53,23 +53,55 @@ class S2DUNet(Network):
         return pad(x, (0, extra[0], 0, extra[1]), "replicate")
 
     def forward(self, x):  # (N, 1, H, W)
-        height, width = x.shape[-2:]
+        return self.inside(x, (0, 0, 0, 0))
+
+    def inside(self, x, margins):
+        top, bottom, left, right = margins
+        rows, columns = slice(top, x.shape[-2] - bottom), slice(left, x.shape[-1] - right)
         x = self._padded(x)
         background = slow_background(x)
-        x = self._unet(torch.clamp(x - background, -CLIP, CLIP)) + background
-        return x[..., :height, :width]
+        x = torch.clamp(x - background, -CLIP, CLIP)
+        return self._unet(x, (rows, columns)) + background[..., rows, columns]
 
-    def _unet(self, x):  # (N, 1, H, W), multiples of alignment_px
+    def _unet(self, x, seen):
+        """Return the network's output in the rows and columns `seen`, two slices of pixels.
+
+        On the way back up, each level is made only as far as the next one sees it: on full halos
+        the upper half of the network would cost more than all else.
+        """
         x = torch.nn.functional.pixel_unshuffle(x, SPACE_TO_DEPTH)  # (N, 16, H / 4, W / 4)
         levels = []
         for number, block in enumerate(self.down):
             x = block(max_pool2d(x, 2) if number else x)  # (N, C, H / 4 / 2^number, ...)
             levels.append(x)
-        x = levels.pop()
-        for block in reversed(self.up):
+        x, origin = levels.pop(), (0, 0)
+        for number, block in reversed(list(enumerate(self.up))):
             fine = levels.pop()
-            x = block(torch.cat([interpolate(x, scale_factor=2.0, mode="nearest"), fine], 1))
-        return torch.nn.functional.pixel_shuffle(self.last(x), SPACE_TO_DEPTH)
+            step = SPACE_TO_DEPTH * 2**number
+            windows = [_window(s, step, n) for s, n in zip(seen, fine.shape[-2:], strict=True)]
+            coarse = [
+                slice(w.start // 2 - o, w.stop // 2 - o)
+                for w, o in zip(windows, origin, strict=True)
+            ]
+            x = interpolate(x[..., *coarse], scale_factor=2.0, mode="nearest")
+            x = block(torch.cat([x, fine[..., *windows]], 1))
+            origin = [w.start for w in windows]
+        x = torch.nn.functional.pixel_shuffle(self.last(x), SPACE_TO_DEPTH)
+        inside = [
+            slice(s.start - SPACE_TO_DEPTH * o, s.stop - SPACE_TO_DEPTH * o)
+            for s, o in zip(seen, origin, strict=True)
+        ]
+        return x[..., *inside]
+
+
+def _window(seen, step, length):
+    """Return which pixels of a level, `step` image pixels wide, are made for those `seen`.
+
+    Four more on each side: two 3 x 3 convolutions take two of them, and two are one pixel of the
+    level below, or two. Even, as the coarser level's pixels are.
+    """
+    first, last = seen.start // step - 4, -(-seen.stop // step) + 4
+    return slice(max(first, 0), min(last + last % 2, length))
 
 
 def slow_background(x):
