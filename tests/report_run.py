@@ -54,9 +54,10 @@ class Run:
             ],
         }
 
-    def add_dataset(self, names, tested, rejected=()):
-        """Write shards, the table of micrographs and the manifest."""
-        paths = [make_shard(self.results / "shards", name, size_px=SIDE_PX) for name in names]
+    def add_dataset(self, names, tested, rejected=(), **facts):
+        """Write shards, the table of micrographs and the manifest; `facts` go into the records."""
+        folder = self.results / "shards"
+        paths = [make_shard(folder, name, size_px=SIDE_PX, **facts) for name in names]
         paths += [
             make_shard(self.results / "shards", name, rejected="truncated & <odd>")
             for name in rejected

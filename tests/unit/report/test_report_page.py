@@ -97,8 +97,8 @@ def test_without_truth_the_other_half_is_the_judge(run):
 
 def test_without_truth_or_other_half_nothing_is_claimed(run):
     config = complete_config({"patches": {"target": "synthetic_noise"}})
-    run.add_dataset(["a", "b"], tested=["b"]).add_model(noise_floor=None)
-    run.add_denoised(["a", "b"], (), tested=["b"])
+    run.add_dataset(["a", "b"], tested=["b"], target_kind="synthetic_noise")
+    run.add_model(noise_floor=None).add_denoised(["a", "b"], (), tested=["b"])
     words = text_of(run.write(config=config))
     assert "no noise floor known" in words
     assert "There is no Fourier ring correlation" in words

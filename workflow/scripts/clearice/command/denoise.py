@@ -81,6 +81,7 @@ def _denoise(tasks, options):
     from clearice.denoised.micrograph import load_denoiser
     from clearice.denoised.progress import FileProgress
     from clearice.model.interruption import Interruption
+    from clearice.validation.noise_warning import measured_response, noise_warning
 
     network, model, device = load_denoiser(options.model, options.device)
     settings = {
@@ -89,14 +90,15 @@ def _denoise(tasks, options):
         "hot_pixel_threshold": options.hot_pixel_threshold,
         "average_halves": options.average_halves is not None,
     }
+
+    def judge(path, facts):
+        response = measured_response(network, path, facts["mean"], facts["std"], device)
+        doubt = noise_warning(path, response)
+        return {"noise_response": response}, [doubt] if doubt else []
+
     with Interruption() as interruption:
-        batch = Batch(
-            network,
-            model,
-            settings,
-            device,
-            lambda: interruption.signal is not None,
-        )
+        stopped = lambda: interruption.signal is not None  # noqa: E731
+        batch = Batch(network, model, settings, device, stopped, judge)
         waiting = [task for task in tasks.tasks if options.overwrite or not batch.is_done(task)]
         done = {task.name for task in tasks.tasks} - {task.name for task in waiting}
         if done:

@@ -29,12 +29,15 @@ class Batch:
     """One network, one set of settings, and the files that go through it.
 
     `network`, `model` and `device` are what micrograph.load_denoiser returns, `settings` those of
-    write_denoised. `stopped` is a
-    function that says whether to end; it is asked before every block of rows.
+    write_denoised. `stopped` is a function that says whether to end; it is asked before every
+    block of rows. `judge` is called with a file and its facts and returns (more facts, warnings).
     """
 
-    def __init__(self, network, model, settings, device, stopped=lambda: False):
+    def __init__(
+        self, network, model, settings, device, stopped=lambda: False, judge=lambda *_: ({}, [])
+    ):
         self._network, self._model, self._settings = network, model, settings
+        self._judge = judge
         self._device, self._asked_to_stop, self._full = device, stopped, None
 
     def is_done(self, task):
@@ -117,7 +120,9 @@ class Batch:
             watch=self._watch,
             count=progress.add_pixels,
         )
-        for warning in facts["warnings"]:
+        judgement, doubts = self._judge(task.files[0], facts)
+        facts |= judgement
+        for warning in [*facts["warnings"], *doubts]:
             progress.line(f"warning: {warning}")
         write_record(
             task.record,

@@ -60,7 +60,7 @@ def _null_tests(network, raw, rings, filters, crosses, grid, device):
     else:
         reason = "it needs the spectrum of the noise, and so another half"
         tests = [null_tests.not_measured("flatness", reason)]
-        ratio, spectrum = null_tests.noise_response(network, window, device), "whole"
+        ratio, spectrum = null_tests.noise_response(network, window, device), "floor"
     tests.append(null_tests.noise_response_test(ratio, spectrum))
     if crosses:
         cross = crosses.get("target") or crosses["truth"]

@@ -112,6 +112,21 @@ def radial_power_spectrum(image):
     return rings.frequency_per_px, rings.power("image")
 
 
+def noise_floor(frequency_per_px, power):
+    """Return the power of the noise alone, (S // 2 + 1,), from the power spectrum of one image.
+
+    log(power) = a + b f^2 is fitted between 0.2 and 0.48 cycles per pixel, where molecules in ice
+    have next to no signal, and continued to low frequencies: a constant for a counting detector, a
+    Gaussian for one that spreads its electrons. What noise has beyond that at low frequencies (ice)
+    counts as signal.
+    """
+    fitted = (frequency_per_px > 0.2) & (frequency_per_px < 0.48) & (power > 0)
+    if np.count_nonzero(fitted) < 3:
+        return np.zeros_like(power)
+    slope, offset = np.polyfit(frequency_per_px[fitted] ** 2, np.log(power[fitted]), 1)
+    return np.exp(offset + slope * frequency_per_px**2)
+
+
 def _hann(length):
     """Return a Hann taper without zeros at its ends. Untapered borders leak onto the axes."""
     return np.square(np.sin(np.pi * (np.arange(length) + 0.5) / length))
