@@ -1,13 +1,18 @@
 """Averaged weights, and the learning rate that falls with them."""
 
 import copy
+import json
 
 import pytest
 import torch
 
+from clearice.config import complete_config
 from clearice.model.averaging import WeightAverage
+from clearice.model.distributed import Processes
 from clearice.model.networks import build_network
 from clearice.model.optimization import Optimization
+from clearice.model.training import Training
+from clearice.model.weights import load_model
 from training_data import assert_same_weights, build_training, train, write_dataset
 
 SCHEDULED = {"learning_rate_schedule": "cosine", "average_weights": True}
@@ -68,6 +73,26 @@ def test_the_length_of_a_scheduled_training_is_part_of_what_it_is(tmp_path):
     train(manifest, tmp_path, epochs=2, **SCHEDULED)
     longer = build_training(manifest, epochs=4, **SCHEDULED)
     assert "scheduled_epochs 2 there, 4 here" in longer.resume(tmp_path / "checkpoint.pt")
+
+
+def test_correlated_pixel_halves_teach_nothing_and_the_pretrained_weights_are_kept(tmp_path):
+    """What patches.target auto leads to where the detector spreads its electrons."""
+    path = write_dataset(tmp_path / "dataset", size_px=32)
+    manifest = json.loads(path.read_text())
+    manifest |= {"target_kind": "pixel_halves", "half_correlation": {"train": 0.87, "test": 0.87}}
+    path.write_text(json.dumps(manifest))
+    settings = complete_config({})["model"]["s2d_unet"] | {"device": "cpu", "reader_threads": 1}
+    training = Training(path, "s2d_unet", settings, torch.device("cpu"), Processes())
+    training.run(tmp_path / "checkpoint.pt")
+    assert training.keeps_pretrained
+    assert training.resolution == "full"
+    (row,) = training.rows
+    assert (row["epoch"], row["step"], row["batch_loss"]) == (0, 0, None)
+    assert row["test_loss"] > 0
+    pretrained, _ = load_model("general")
+    with training.optimization.averaged():
+        found = {n: p.numpy() for n, p in training.optimization.network.state_dict().items()}
+        assert_same_weights(found, {n: p.numpy() for n, p in pretrained.state_dict().items()})
 
 
 def test_what_is_evaluated_is_the_average(tmp_path):

@@ -52,3 +52,28 @@ def test_a_shift_by_the_alignment_shifts_the_output(network):
         shifted = network(image.roll((step, step), (2, 3)))[..., inner, inner]
         expected = network(image).roll((step, step), (2, 3))[..., inner, inner]
     torch.testing.assert_close(shifted, expected, rtol=0, atol=1e-12)
+
+
+def test_a_part_is_made_as_it_is_in_the_whole(network):
+    """Tiles in a corner, at a border and inside: halos on the sides that are not the image's."""
+    step = network.alignment_px
+    halo = -(-network.receptive_radius_px // step) * step
+    side = 2 * halo + 3 * step
+    image = torch.randn(1, 1, side + 5, side + 3, dtype=torch.float64)  # no multiples
+    with torch.inference_mode():
+        whole = network(image)
+        for above, below, left, right in [(0, halo, 0, halo), (halo, 0, 0, 0), (halo,) * 4]:
+            first = step if above else 0, step if left else 0
+            last = [
+                length if not m else start + above_or_left + 2 * step + m
+                for length, start, above_or_left, m in zip(
+                    image.shape[2:], first, (above, left), (below, right), strict=True
+                )
+            ]
+            tile = slice(first[0], last[0]), slice(first[1], last[1])
+            part = network.inside(image[..., *tile], (above, below, left, right))
+            seen = (
+                slice(first[0] + above, last[0] - below),
+                slice(first[1] + left, last[1] - right),
+            )
+            torch.testing.assert_close(part, whole[..., *seen], rtol=0, atol=1e-12)

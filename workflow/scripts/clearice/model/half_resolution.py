@@ -36,13 +36,14 @@ class OnPixelHalves(Network):
         top, bottom, left, right = margins
         height, width = x.shape[-2] - top - bottom, x.shape[-1] - left - right
         x = pad(x, (0, x.shape[-1] % 2, 0, x.shape[-2] % 2), "replicate")
-        # A cell of the network's more than what is seen, for the interpolation.
+        # More than what is seen: two blocks for the interpolation, whole cells of the network.
         cell = self.network.alignment_px
-        halves = [m // 2 - cell if m else 0 for m in margins]
+        rim = -(-2 // cell) * cell
+        halves = [m // 2 - rim if m else 0 for m in margins]
         x = self._denoised(x, 0, halves) + self._denoised(x, 1, halves)
         x = pad(x * (math.sqrt(0.5) / 2), (2, 2, 2, 2), "replicate")
         x = pixel_shuffle(conv2d(x, self.kernels.to(x.dtype)), 2)
-        first, second = (2 * cell if m else 0 for m in (top, left))
+        first, second = (2 * rim if m else 0 for m in (top, left))
         return x[..., first : first + height, second : second + width]
 
     def _denoised(self, x, diagonal, margins):

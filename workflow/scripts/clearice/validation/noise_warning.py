@@ -26,7 +26,9 @@ def measured_response(network, path, location, scale, device):
 
 def noise_warning(path, response):
     """Return a line for a micrograph whose result is mostly what noise would give, else None."""
-    if response is None or response <= LARGEST_NOISE_RESPONSE["floor"]:  # NaN: a constant says nothing too
+    if (
+        response is None or response <= LARGEST_NOISE_RESPONSE["floor"]
+    ):  # NaN: a constant says nothing too
         return None
     return (
         f"{path}: too little signal for this network: noise alone would give "
