@@ -23,7 +23,8 @@ WIDTH = 80
 WRITTEN_BYTES_PER_S = 0.4e9
 # Architecture -> device -> pixels trained per second, in float32, batches of 4 x 1024 x 1024 px.
 TRAINED_PX_PER_S = {
-    "simple_cnn": {"one H100": 232 * 4 * 1024**2, "two CPU cores": 0.28 * 4 * 1024**2}
+    "simple_cnn": {"one H100": 232 * 4 * 1024**2, "two CPU cores": 0.28 * 4 * 1024**2},
+    "s2d_unet": {"one H100": 139 * 1024**2, "two CPU cores": 5.2 * 1024**2},
 }
 
 
