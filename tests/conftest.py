@@ -20,7 +20,10 @@ REAL_DATA = Path(os.environ.get("CLEARICE_REAL_DATA", REPOSITORY.parent / "share
 TINY_CONFIG = {
     "simulation": {"count": 3, "height_px": 192, "width_px": 256, "particles": 4},
     "patches": {"size_px": 64, "stride_px": 64},
-    "model": {"simple_cnn": {"epochs": 1, "device": "cpu"}},
+    "model": {
+        "simple_cnn": {"epochs": 1, "device": "cpu"},
+        "s2d_unet": {"epochs": 1, "device": "cpu"},
+    },
     "reference": {"steps": 3, "crop_px": 32},
     "denoised": {"device": "cpu"},
 }
