@@ -9,6 +9,7 @@ import torch
 from clearice.config import complete_config
 from clearice.model.averaging import WeightAverage
 from clearice.model.distributed import Processes
+from clearice.model.feed import Feed
 from clearice.model.networks import build_network
 from clearice.model.optimization import Optimization
 from clearice.model.training import Training
@@ -102,3 +103,25 @@ def test_what_is_evaluated_is_the_average(tmp_path):
     with training.optimization.averaged():
         averaged = list(training.optimization.network.parameters())
         assert any(not torch.equal(a, b) for a, b in zip(averaged, last.parameters(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("grid_px", "augmentation", "side_px"), [(1, True, 64), (16, True, 48), (16, False, 64)]
+)
+def test_patches_are_cut_anew_for_a_network_with_a_grid(tmp_path, grid_px, augmentation, side_px):
+    path = write_dataset(tmp_path / "dataset", train=(3, 2), size_px=64)
+    settings = complete_config({})["model"]["s2d_unet"] | {
+        "reader_threads": 1,
+        "augmentation": augmentation,
+    }
+    seen = []
+    with Feed(path, settings, torch.device("cpu"), Processes(), grid_px) as feed:
+        assert feed.training_size_px == side_px
+        for epoch in (0, 1):
+            for batch in feed.training_batches(epoch):
+                assert batch.input.shape[2:] == batch.target.shape[2:] == (side_px, side_px)
+                seen += [round(float(patch.sum()), 3) for patch in batch.input]
+        for batch in feed.evaluation_batches("train"):
+            assert batch.input.shape[2:] == (64, 64)
+    repeated = len(set(seen)) == 5  # turns keep the sum of a patch
+    assert repeated == (side_px == 64)

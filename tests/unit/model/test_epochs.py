@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from clearice.model.epochs import SWAP, batches_of, epoch_codes, epoch_order, turned
+from clearice.model.epochs import (
+    SWAP,
+    batches_of,
+    epoch_codes,
+    epoch_order,
+    epoch_shifts,
+    shifted,
+    turned,
+)
 
 
 def test_an_order_is_a_permutation_that_the_seed_and_the_epoch_choose():
@@ -63,3 +71,19 @@ def test_each_patch_follows_its_own_code():
     assert torch.equal(target[1], pair[0][1])
     assert torch.equal(image[2, 0], pair[0][2, 0].T)
     assert torch.equal(image[3, 0], pair[1][3, 0].flip(0, 1))
+
+
+def test_shifts_are_a_function_of_seed_and_epoch_and_reach_every_place():
+    shifts = epoch_shifts(500, 1, 2, 32)
+    assert shifts.shape == (500, 2)
+    assert np.array_equal(shifts, epoch_shifts(500, 1, 2, 32))
+    assert not np.array_equal(shifts, epoch_shifts(500, 1, 3, 32))
+    for axis in (0, 1):
+        assert sorted(set(shifts[:, axis].tolist())) == list(range(32))
+
+
+def test_a_shifted_patch_is_a_part_of_it():
+    patches = torch.arange(2 * 8 * 8, dtype=torch.float32).reshape(2, 1, 8, 8)
+    parts = shifted(patches, np.array([[0, 1], [2, 2]]), 6)
+    assert torch.equal(parts[0, 0], patches[0, 0, 0:6, 1:7])
+    assert torch.equal(parts[1, 0], patches[1, 0, 2:8, 2:8])

@@ -30,6 +30,25 @@ def epoch_codes(n_patches, seed, epoch, *, swap):
     return (bits if swap else bits & np.uint64(SWAP - 1)).astype(np.uint8)
 
 
+def epoch_shifts(n_patches, seed, epoch, step_px):
+    """Return where each patch (by its index) is cut from in this epoch: (n_patches, 2) int64.
+
+    y and x, 0 to step_px - 1. A network with a grid of step_px sees a patch at as many places of
+    its grid: at one and the same place it would soon know the noise of every patch by heart.
+    """
+    bits = _random_bits(2 * n_patches, seed, epoch, stream=2)
+    return (bits % np.uint64(step_px)).astype(np.int64).reshape(n_patches, 2)
+
+
+def shifted(patches, shifts, size_px):
+    """Return each of the patches (N, 1, S, S) from its shift on, (N, 1, size_px, size_px)."""
+    parts = [
+        patch[:, y : y + size_px, x : x + size_px]
+        for patch, (y, x) in zip(patches, shifts.tolist(), strict=True)
+    ]
+    return torch.stack(parts)
+
+
 def _random_bits(count, seed, epoch, stream):
     return np.random.PCG64(np.random.SeedSequence([seed, epoch, stream])).random_raw(count)
 

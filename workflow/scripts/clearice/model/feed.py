@@ -8,7 +8,14 @@ import torch
 from clearice.dataset.manifest import read_manifest
 from clearice.dataset.reader import open_split
 from clearice.errors import InputError
-from clearice.model.epochs import batches_of, epoch_codes, epoch_order, turned
+from clearice.model.epochs import (
+    batches_of,
+    epoch_codes,
+    epoch_order,
+    epoch_shifts,
+    shifted,
+    turned,
+)
 from clearice.model.loader import Loader
 
 
@@ -27,12 +34,16 @@ class Feed:
     """The dataset of a training, batch by batch. A context manager while batches are taken.
 
     `settings` is a section of config.yaml's `model`; `processes` (distributed.Processes) says
-    which part of every batch is ours.
+    which part of every batch is ours. `grid_px` is the network's alignment: with augmentation a
+    patch of four grid cells or more gives up one of them, and is cut at another place every time.
     """
 
-    def __init__(self, manifest_path, settings, device, processes):
+    def __init__(self, manifest_path, settings, device, processes, grid_px=1):
         self.manifest = read_manifest(manifest_path)
-        self.size_px = self.manifest["patch_size_px"]
+        self.size_px = self.training_size_px = self.manifest["patch_size_px"]
+        self._grid_px = grid_px
+        if settings["augmentation"] and 1 < grid_px <= self.size_px / 4:
+            self.training_size_px = self.size_px - grid_px
         self.readers = {split: open_split(manifest_path, split) for split in ("train", "test")}
         self._settings, self._device, self._processes = settings, device, processes
         for split, reader in self.readers.items():
@@ -70,16 +81,19 @@ class Feed:
 
     def training_batches(self, epoch, first=0):
         """Yield the batches of an epoch from number `first` on, shuffled and turned."""
-        count, seed, codes = self.readers["train"].n_patches, self._settings["seed"], None
+        count, seed = self.readers["train"].n_patches, self._settings["seed"]
+        codes = shifts = None
         if self._settings["augmentation"]:
             halves = self.manifest["noise_floor"]["train"] is not None
             swap = self._settings["swap_halves"] and halves
             codes = epoch_codes(count, seed, epoch, swap=swap)
-        return self._batches("train", self._order("train", epoch), first, codes)
+        if self.training_size_px < self.size_px:
+            shifts = epoch_shifts(count, seed, epoch, self._grid_px)
+        return self._batches("train", self._order("train", epoch), first, codes, shifts)
 
     def evaluation_batches(self, split):
         """Yield all patches of `split` in their order, as they are."""
-        return self._batches(split, self._order(split), 0, None)
+        return self._batches(split, self._order(split), 0)
 
     def _order(self, split, epoch=None):
         """Return the order of the patches: shuffled in a training `epoch`, else as they are."""
@@ -88,7 +102,7 @@ class Feed:
             return np.arange(count)
         return epoch_order(count, self._settings["seed"], epoch)
 
-    def _batches(self, split, order, first, codes):
+    def _batches(self, split, order, first, codes=None, shifts=None):
         size = self._settings["batch_size"]
         shares = batches_of(
             order, size, rank=self._processes.rank, world_size=self._processes.world_size
@@ -98,6 +112,9 @@ class Feed:
             pair = batch.input, batch.target
             if codes is not None and len(batch.indices):
                 pair = turned(*pair, codes[batch.indices])
+            if shifts is not None and len(batch.indices):
+                places = shifts[batch.indices]
+                pair = [shifted(side, places, self.training_size_px) for side in pair]
             inputs, targets = (side.float() for side in pair)
             yield FedBatch(position, patches, patches == size, inputs, targets)
 

@@ -51,9 +51,9 @@ class Training:
     def __init__(self, manifest_path, architecture, settings, device, processes):
         self.architecture, self.settings = architecture, settings
         self.device, self.processes = device, processes
-        self.feed = Feed(manifest_path, settings, device, processes)
-        self.manifest = self.feed.manifest
         network = _initial_network(architecture, settings)
+        self.feed = Feed(manifest_path, settings, device, processes, network.alignment_px)
+        self.manifest = self.feed.manifest
         self.engine = self._engine(network)
         if device.type == "cpu":
             keep_freed_memory()
@@ -193,7 +193,7 @@ class _Session:
         return self._optimization.step(
             batch.input,
             batch.target,
-            batch.patches * self._feed.size_px**2,
+            batch.patches * self._feed.training_size_px**2,
             full=batch.full,
             save=not self._processes.rank and time.monotonic() > due_s,
             stop=self._interruption.signal is not None,
