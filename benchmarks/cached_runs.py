@@ -2,11 +2,21 @@
 
 import hashlib
 import json
-import os
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
+
+# A process of its own that is small: a peak survives exec, so that a child inherits its parent's.
+_LAUNCHER = """
+import json, os, sys
+pid = os.posix_spawnp(sys.argv[2], sys.argv[2:], os.environ)
+_, status, usage = os.wait4(pid, 0)
+facts = os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+with open(sys.argv[1], "w") as file:
+    json.dump(facts, file)
+"""
 
 
 def run(command, log):
@@ -14,18 +24,19 @@ def run(command, log):
 
     Raises RuntimeError with the last line that it printed if it fails.
     """
-    start = time.perf_counter()
+    start, usage = time.perf_counter(), log.with_name(log.name + ".usage")
+    launcher = [sys.executable, "-I", "-S", "-c", _LAUNCHER, usage]
     with open(log, "wb") as file:
-        process = subprocess.Popen(list(map(str, command)), stdout=file, stderr=subprocess.STDOUT)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
+        subprocess.run([*launcher, *map(str, command)], stdout=file, stderr=subprocess.STDOUT)
+    status, cpu_seconds, peak_mib = json.loads(usage.read_text())
+    usage.unlink()
+    if status != 0:
         lines = log.read_text(errors="replace").strip().splitlines() or ["nothing"]
-        raise RuntimeError(f"exit status {process.returncode}: {lines[-1]} (see {log})")
+        raise RuntimeError(f"exit status {status}: {lines[-1]} (see {log})")
     return {
         "wall_seconds": time.perf_counter() - start,
-        "cpu_seconds": usage.ru_utime + usage.ru_stime,
-        "peak_mib": usage.ru_maxrss / 1024,
+        "cpu_seconds": cpu_seconds,
+        "peak_mib": peak_mib,
     }
 
 

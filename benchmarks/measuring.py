@@ -50,7 +50,9 @@ def write_dataset(folder, gib, size_px):
         "normalisation": NORMALISATION,
         "data_xxh3": data_xxh3(splits, "float32", size_px),
         "splits": splits,
+        "target_kind": "halves",
         "noise_floor": {"train": 1.0, "test": 1.0},
+        "half_correlation": {"train": 0.0, "test": 0.0},
     }
     write_json(folder / "manifest.json", manifest)
     return folder / "manifest.json"

@@ -3,7 +3,7 @@
     python benchmarks/null_tests.py [NAME=denoiser.safetensors ...]
 
 Simulates two micrographs of the default configuration per dose. A Wiener filter is fitted to the
-first; it, the general network and the denoisers of tests/denoisers.py are judged on the second,
+first; it, the general network and the denoisers of tests/known_denoisers.py are judged on the second,
 and so is every model that is named. Writes benchmarks/results/null_tests.json and .md.
 """
 
@@ -27,7 +27,7 @@ from clearice.model.weights import load_model
 from clearice.validation.evidence import Filters, ring_sums
 from clearice.validation.images import RowFile
 from clearice.validation.record import measure
-from denoisers import Constant, Convolution, Hallucinator, Identity, kernel_of
+from known_denoisers import Constant, Convolution, Hallucinator, Identity, kernel_of
 from memory_images import MemoryRows
 
 RESULTS = Path(__file__).resolve().parent / "results"

@@ -14,7 +14,7 @@ from clearice.micrographs.mrc_writer import write_micrograph
 from clearice.model.history import COLUMNS, write_history
 from clearice.validation.record import measure
 from clearice.validation.summary import summarise
-from denoisers import Convolution
+from known_denoisers import Convolution
 from memory_images import MemoryRows
 from report import report
 from shard_files import make_shard

@@ -18,6 +18,7 @@ from clearice.reference.bundle import Bundle
 from clearice.reference.export import write_bundle
 from clearice.reference.namelist import namelist
 from clearice.reference.names import PARAMETERS, bundle_files
+from clearice.schemas import REFERENCE_SCHEMA
 from parity_bundle import (
     SETTINGS,
     MadePatches,
@@ -39,8 +40,8 @@ def bundle(folder):
     return Bundle(folder)
 
 
-def test_the_manifest_is_what_the_schema_says(bundle, repository):
-    schema = read_json(repository / "workflow" / "schemas" / "reference.schema.json")
+def test_the_manifest_is_what_the_schema_says(bundle):
+    schema = read_json(REFERENCE_SCHEMA)
     jsonschema.Draft202012Validator(schema).validate(bundle.manifest)
 
 

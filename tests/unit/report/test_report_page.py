@@ -15,7 +15,7 @@ from clearice.report.facts import read_history, read_micrographs
 from clearice.report.headlines import summary_text, verdict_line
 from clearice.report.page import MICROGRAPH_COLUMNS
 from clearice.report.words import duration, memory
-from denoisers import Constant
+from known_denoisers import Constant
 from report import main
 from report_run import Run, add_everything, text_of
 

@@ -14,7 +14,7 @@ from clearice.validation.evidence import Filters, ring_sums
 from clearice.validation.images import network_output
 from clearice.validation.planes import CrossPlane, GridPlane
 from clearice.validation.record import measure
-from denoisers import (
+from known_denoisers import (
     Constant,
     Convolution,
     Gridded,
