@@ -3,8 +3,8 @@
     python benchmarks/null_tests.py [NAME=denoiser.safetensors ...]
 
 Simulates two micrographs of the default configuration per dose. A Wiener filter is fitted to the
-first; it, the general network and the denoisers of tests/known_denoisers.py are judged on the second,
-and so is every model that is named. Writes benchmarks/results/null_tests.json and .md.
+first; it, the general network and those of tests/known_denoisers.py are judged on the second, and
+so is every model that is named. Writes benchmarks/results/null_tests.json and .md.
 """
 
 import argparse
