@@ -6,10 +6,6 @@ WRITES  results/validation/{micrograph}.json, summary.json
 """
 
 
-# A micrograph that is called summary is not validated: the summary has its name.
-ruleorder: sum_up_validation > validate_micrograph
-
-
 rule validate_micrograph:
     """Judge the network by the raw other half and the truth of one micrograph, and by null tests."""
     input:
@@ -21,6 +17,9 @@ rule validate_micrograph:
         "results/validation/{micrograph}.log",
     benchmark:
         "results/validation/{micrograph}.benchmark.tsv"
+    # A micrograph that is called summary is not validated: the summary has its name.
+    wildcard_constraints:
+        micrograph=r"(?!summary\.)[^/]+",
     conda:
         "../../envs/torch.yaml"
     resources:

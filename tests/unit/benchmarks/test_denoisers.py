@@ -24,9 +24,8 @@ def case(tmp_path):
 
 
 def test_the_radial_filter_that_knows_the_truth_is_the_best_linear_one(case):
-    from specimens import snr_db, specimen
-
     import denoisers
+    from specimens import snr_db, specimen
 
     made = specimen("proteasome", 1, SIZE_PX)
     blurred, filtered = denoisers.gaussian(case), denoisers.wiener(case)
@@ -36,7 +35,6 @@ def test_the_radial_filter_that_knows_the_truth_is_the_best_linear_one(case):
 
 def test_scores_of_the_truth_are_those_of_a_perfect_denoiser(case):
     import cases
-
     from denoisers import _read
 
     with np.load(case / "fields.npz") as fields:
