@@ -37,8 +37,7 @@ class Batch:
         self, network, model, settings, device, stopped=lambda: False, judge=lambda *_: ({}, [])
     ):
         self._network, self._model, self._settings = network, model, settings
-        self._judge = judge
-        self._device, self._asked_to_stop, self._full = device, stopped, None
+        self._device, self._asked_to_stop, self._judge = device, stopped, judge
 
     def is_done(self, task):
         """Say whether the result of a tasks.Task exists and is that of unchanged files."""

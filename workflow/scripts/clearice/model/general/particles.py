@@ -53,18 +53,6 @@ def filament(generator):
     return np.stack([along, across, depth], 1).astype(np.float32)
 
 
-def rotations(count, generator):
-    """Return rotation matrices (count, 3, 3) float32, uniform over SO(3) (Shoemake 1992)."""
-    quaternion = generator.standard_normal((count, 4))
-    w, x, y, z = (quaternion / np.linalg.norm(quaternion, axis=1, keepdims=True)).T
-    rows = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-    ]
-    return np.moveaxis(np.array(rows), 2, 0).astype(np.float32)
-
-
 def _blobs(radius, generator, flattening):
     """Return the points of 2 to 10 globules within an ellipsoid, some of them hollow."""
     n_blobs = generator.integers(2, 11)

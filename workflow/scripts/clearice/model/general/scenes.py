@@ -7,7 +7,8 @@ and over the range that microscopes have, and all images of a batch are made at 
 import numpy as np
 import torch
 
-from clearice.model.general.particles import filament, particle, rotations
+from clearice.micrographs.simulation.particles import random_rotations
+from clearice.model.general.particles import filament, particle
 
 N_PARTICLES, N_FILAMENTS = 224, 48  # in a pool; pools follow each other
 PIXEL_SIZES_ANGSTROM = (0.5, 3.0)
@@ -118,7 +119,7 @@ class _Scene:
             places.append(where)
             models += [model] * len(where)
             images += [number] * len(where)
-        turns = torch.from_numpy(rotations(len(images), self._draw)).to(self._device)
+        turns = torch.from_numpy(random_rotations(len(images), self._draw)).float().to(self._device)
         points = pool.particles[torch.tensor(models, device=self._device)]  # (M, P, 3)
         points = torch.einsum("mpj,mij->mpi", points, turns)[..., :2]
         self._splat(image, points, np.concatenate(places), np.array(images))
