@@ -15,6 +15,7 @@ from pathlib import Path
 
 import mrcfile
 import numpy as np
+from denoisers import correlation, read_image
 from scipy import ndimage
 from specimens import Specimen, snr_db, specimen
 
@@ -50,9 +51,9 @@ def pair(frame, rest, folder):
 
 def score(folder, image_path):
     """Return the figures of one denoised image as a dict; see main's docstring for the case."""
-    image = _read(image_path)
+    image = read_image(image_path)
     if (folder / "rest.mrc").exists():
-        return _score_real(image, _read(folder / "rest.mrc"))
+        return _score_real(image, read_image(folder / "rest.mrc"))
     with np.load(folder / "fields.npz") as fields:
         values = {key: fields[key] for key in ARRAYS} | {key: fields[key][()] for key in NUMBERS}
     made = Specimen(even=None, odd=None, **values)
@@ -71,11 +72,11 @@ def score(folder, image_path):
 
 def _score_real(image, rest):
     """Return the FRC with the raw rest of the frames in FRC_BANDS, and the correlation."""
-    frequency, correlation = fourier_ring_correlation(image, rest)
-    bands = [correlation[(frequency >= low) & (frequency < high)] for low, high in FRC_BANDS]
+    frequency, rings = fourier_ring_correlation(image, rest)
+    bands = [rings[(frequency >= low) & (frequency < high)] for low, high in FRC_BANDS]
     return {
         "frc": [float(band.mean()) for band in bands],
-        "correlation": _correlation(image, rest),
+        "correlation": correlation(image, rest),
     }
 
 
@@ -99,15 +100,6 @@ def _picking(made, image):
         points[whole[tuple(points.astype(int).T)]] for points in (ranked, made.centres_px)
     )
     return average_precision(found, wanted, made.diameter_px)
-
-
-def _correlation(first, second):
-    return float(np.corrcoef(first.ravel(), second.ravel())[0, 1])
-
-
-def _read(path):
-    with mrcfile.open(path, permissive=True) as file:
-        return np.array(file.data, np.float32)
 
 
 def _write(path, image, pixel_size_angstrom):

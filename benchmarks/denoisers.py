@@ -22,7 +22,7 @@ def gaussian(folder):
     image, reference, background = _known(folder)
 
     def quality(sigma_px):
-        return _correlation(ndimage.gaussian_filter(image - background, sigma_px), reference)
+        return correlation(ndimage.gaussian_filter(image - background, sigma_px), reference)
 
     return ndimage.gaussian_filter(image, max(SIGMAS_PX, key=quality))
 
@@ -53,25 +53,27 @@ def bm3d(folder):
     """
     import bm3d as published
 
-    image = _read(folder / "even.mrc")
+    image = read_image(folder / "even.mrc")
     image = image - np.median(image)
     return published.bm3d(image, 1.4826 * np.median(np.abs(image)))
 
 
 def _known(folder):
     """Return the image, what it should be, and the background that is known, all (H, W)."""
-    image = _read(folder / "even.mrc")
+    image = read_image(folder / "even.mrc")
     if (folder / "rest.mrc").exists():
-        return image, _read(folder / "rest.mrc"), np.float32(0)
+        return image, read_image(folder / "rest.mrc"), np.float32(0)
     with np.load(folder / "fields.npz") as fields:
         return image, fields["signal"], fields["background"]
 
 
-def _correlation(first, second):
+def correlation(first, second):
+    """Return Pearson's correlation of two images."""
     return float(np.corrcoef(first.ravel(), second.ravel())[0, 1])
 
 
-def _read(path):
+def read_image(path):
+    """Return the image in an MRC file, float32 (H, W)."""
     with mrcfile.open(path, permissive=True) as file:
         return np.array(file.data, np.float32)
 

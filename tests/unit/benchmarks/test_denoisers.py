@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from conftest import REPOSITORY
 
@@ -35,7 +36,7 @@ def test_the_radial_filter_that_knows_the_truth_is_the_best_linear_one(case):
 
 def test_scores_of_the_truth_are_those_of_a_perfect_denoiser(case):
     import cases
-    from denoisers import _read
+    from denoisers import read_image
 
     with np.load(case / "fields.npz") as fields:
         cases._write(case / "perfect.mrc", fields["truth"], 1.3)
@@ -45,7 +46,7 @@ def test_scores_of_the_truth_are_those_of_a_perfect_denoiser(case):
     assert perfect["snr_middle_db"] > 60
     assert perfect["picking_average_precision"] > 0.9
     assert raw["snr_db"] < 1
-    assert np.isfinite(_read(case / "even.mrc")).all()
+    assert np.isfinite(read_image(case / "even.mrc")).all()
 
 
 def test_a_case_is_the_same_bytes_when_made_again(case, tmp_path):
@@ -64,6 +65,20 @@ def test_a_failed_command_is_told_by_its_last_line(tmp_path):
 
     with pytest.raises(RuntimeError, match="exit status 3: out of luck"):
         run([sys.executable, "-c", "print('out of luck'); raise SystemExit(3)"], tmp_path / "log")
+
+
+def test_a_real_pair_is_scored_by_its_independent_half(tmp_path):
+    import cases
+
+    generator = np.random.default_rng(0)
+    signal = 3 * gaussian_filter(generator.normal(size=(256, 256)), 6) * 6
+    frame, rest = (signal + generator.normal(size=signal.shape) for _ in range(2))
+    for name, image in (("a_frame", frame), ("a_rest", rest)):
+        cases._write(tmp_path / f"{name}.mrc", image.astype(np.float32), 1.5)
+    cases.pair(tmp_path / "a_frame.mrc", tmp_path / "a_rest.mrc", tmp_path)
+    own = cases.score(tmp_path, tmp_path / "even.mrc")
+    assert own["correlation"] == pytest.approx(np.corrcoef(frame.ravel(), rest.ravel())[0, 1], 1e-4)
+    assert own["frc"][0] > 0.9 > 0.3 > own["frc"][2]
 
 
 def test_cost_is_that_of_the_process_and_its_children(tmp_path):
