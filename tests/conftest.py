@@ -49,6 +49,16 @@ def tiny_config():
     return copy.deepcopy(TINY_CONFIG)
 
 
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A working directory with a model, m.safetensors."""
+    from denoise_files import write_model  # brings PyTorch
+
+    monkeypatch.chdir(tmp_path)
+    write_model(tmp_path / "m.safetensors")
+    return tmp_path
+
+
 def write_config(directory, config):
     """Write config.yaml into a run folder."""
     directory.mkdir(parents=True, exist_ok=True)

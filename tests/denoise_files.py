@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from clearice.command.denoise import main
 from clearice.micrographs.mrc_writer import write_micrograph
 from clearice.model.networks import SimpleCNN
 from clearice.model.weights import save_model
@@ -26,3 +27,14 @@ def write_image(path, seed=0, shape=(70, 90), std=1.0, signal=0.0):
     facts = {"pixel_size_angstrom": 1.25, "origin": (3.0, 4.0, 0.0), "label": "test"}
     write_micrograph(path, [(noise + wave).astype(np.float32)], *shape, **facts)
     return path
+
+
+def denoise(*words, output="out", model="m.safetensors"):
+    """Run the command on the CPU; return its exit status."""
+    options = ["--output", output, "--model", str(model), "--device", "cpu"]
+    return main([*map(str, words), *options])
+
+
+def results(folder):
+    """Return the names of all that lies in a folder."""
+    return sorted(path.name for path in folder.iterdir())
