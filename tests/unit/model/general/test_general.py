@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from affine import affine_of
+from clearice.errors import InputError
 from clearice.model.general import particles, training
 from clearice.model.general.scenes import Pool, robust_affine, training_pair
 from clearice.model.general.training import GeneralTraining
@@ -91,6 +92,8 @@ def test_an_interrupted_training_continues_as_if_nothing_had_happened(tmp_path, 
     whole = steps(4)
     steps(2).save(tmp_path / "checkpoint.pt")
     parts = steps(4, tmp_path / "checkpoint.pt")
+    with pytest.raises(InputError, match="seed 1 there, 2 here"):
+        GeneralTraining(4, 2, "cpu", batch_size=2).restore(tmp_path / "checkpoint.pt")
     for one, other in zip(whole.average.parameters(), parts.average.parameters(), strict=True):
         assert torch.equal(one, other)
 

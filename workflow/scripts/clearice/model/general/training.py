@@ -6,7 +6,9 @@ import time
 
 import torch
 
+from clearice.errors import InputError
 from clearice.files import atomic_path
+from clearice.model.checkpoints import describe_differences
 from clearice.model.general.scenes import Pool, training_pair
 from clearice.model.networks import build_network
 
@@ -45,7 +47,8 @@ class GeneralTraining:
             if self.step % 100 == 0:
                 loss, losses = torch.stack(losses).mean().item(), []
                 if not math.isfinite(loss):
-                    raise FloatingPointError(f"the loss before step {self.step} is {loss}")
+                    what = f"the loss before step {self.step} is {loss}"
+                    raise InputError(what, advice="lower --learning-rate")
                 report(self.step, loss)
 
     def _train_step(self):
@@ -83,9 +86,17 @@ class GeneralTraining:
         averages = list(self.average.parameters())
         torch._foreach_lerp_(averages, list(self.network.parameters()), 1 - kept)
 
+    def _identity(self):
+        return {
+            "seed": self.seed,
+            "batch_size": self.batch_size,
+            "learning_rate": self.learning_rate,
+        }
+
     def save(self, path):
         """Write all that a later run continues from."""
         state = {
+            "identity": self._identity(),
             "step": self.step,
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
@@ -95,8 +106,12 @@ class GeneralTraining:
             torch.save(state, temporary)
 
     def restore(self, path):
-        """Continue from what `save` wrote."""
+        """Continue from what `save` wrote; InputError if that was another training."""
         state = torch.load(path, map_location=self.device, weights_only=True)
+        if differences := describe_differences(state["identity"], self._identity()):
+            raise InputError(
+                f"a checkpoint of another training: {differences}", file=path, advice="remove it"
+            )
         self.step = state["step"]
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
