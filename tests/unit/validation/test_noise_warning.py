@@ -45,6 +45,10 @@ def test_a_network_that_sees_little_is_not_judged(tmp_path):
     assert noise_warning("a.mrc", None) is None
 
 
+def test_a_network_that_draws_nothing_is_warned_of():
+    assert "draws nothing at all" in noise_warning("a.mrc", float("nan"))
+
+
 @pytest.mark.parametrize("blur_px", [0.0, 0.5])
 def test_the_noise_floor_goes_on_under_the_signal(blur_px):
     """Under a strong signal at low frequencies, for white noise and for noise that falls."""

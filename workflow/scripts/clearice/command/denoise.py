@@ -81,6 +81,7 @@ def _denoise(tasks, options):
     from clearice.denoised.micrograph import load_denoiser
     from clearice.denoised.progress import FileProgress
     from clearice.model.interruption import Interruption
+    from clearice.numbers import finite
     from clearice.validation.noise_warning import measured_response, noise_warning
 
     network, model, device = load_denoiser(options.model, options.device)
@@ -94,7 +95,7 @@ def _denoise(tasks, options):
     def judge(path, facts):
         response = measured_response(network, path, facts["mean"], facts["std"], device)
         doubt = noise_warning(path, response)
-        return {"noise_response": response}, [doubt] if doubt else []
+        return {"noise_response": finite(response)}, [doubt] if doubt else []
 
     with Interruption() as interruption:
         stopped = lambda: interruption.signal is not None  # noqa: E731

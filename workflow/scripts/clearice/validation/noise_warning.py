@@ -1,6 +1,7 @@
 """A word of warning on one micrograph, without its other half: would noise have looked the same?"""
 
 import contextlib
+import math
 
 from clearice.micrographs.mrc import open_micrograph
 from clearice.micrographs.normalisation import normalise
@@ -26,10 +27,10 @@ def measured_response(network, path, location, scale, device):
 
 def noise_warning(path, response):
     """Return a line for a micrograph whose result is mostly what noise would give, else None."""
-    if (
-        response is None or response <= LARGEST_NOISE_RESPONSE["floor"]
-    ):  # NaN: a constant says nothing too
+    if response is None or response <= LARGEST_NOISE_RESPONSE["floor"]:
         return None
+    if math.isnan(response):
+        return f"{path}: the network draws nothing at all in the middle of it"
     return (
         f"{path}: too little signal for this network: noise alone would give "
         f"{min(response, 1):.0%} of what the result shows; do not trust what you see in it"
