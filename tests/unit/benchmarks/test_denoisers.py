@@ -71,7 +71,7 @@ def test_a_real_pair_is_scored_by_its_independent_half(tmp_path):
     import cases
 
     generator = np.random.default_rng(0)
-    signal = 3 * gaussian_filter(generator.normal(size=(256, 256)), 6) * 6
+    signal = 200 * gaussian_filter(generator.normal(size=(256, 256)), 20)
     frame, rest = (signal + generator.normal(size=signal.shape) for _ in range(2))
     for name, image in (("a_frame", frame), ("a_rest", rest)):
         cases._write(tmp_path / f"{name}.mrc", image.astype(np.float32), 1.5)
