@@ -77,18 +77,17 @@ class Hallucinator(Network):
 
 
 class Gridded(Network):
-    """Adds a pattern of period 4 px to another network's output."""
+    """Adds a pattern to another network's output, of the period that its grid has."""
 
-    alignment_px = 4
-
-    def __init__(self, network, amplitude):
+    def __init__(self, network, amplitude, period_px=4):
         super().__init__()
         self.network, self.amplitude = network, amplitude
+        self.alignment_px = self.grid_px = period_px
         self.receptive_radius_px = network.receptive_radius_px
 
     def forward(self, x):
         pattern = torch.zeros_like(x)
-        pattern[..., 1::4, 2::4] = self.amplitude
+        pattern[..., 1 :: self.grid_px, 2 :: self.grid_px] = self.amplitude
         return self.network(x) + pattern
 
 

@@ -142,8 +142,10 @@ def test_a_wrong_contrast_fails_the_calibration(simulated, wiener, factor, words
     assert words in verdict
 
 
-def test_a_pattern_of_period_four_fails_the_test_of_the_grid_alone(simulated, wiener):
-    assert failed(record_of(Gridded(wiener, 0.05), simulated[1])) == {"grid"}
+@pytest.mark.parametrize(("amplitude", "period_px"), [(0.05, 4), (0.07, 8)])
+def test_a_pattern_of_the_grid_fails_its_test_alone(simulated, wiener, amplitude, period_px):
+    network = Gridded(wiener, amplitude, period_px)
+    assert failed(record_of(network, simulated[1])) == {"grid"}
 
 
 def test_tiles_that_show_fail_the_test_of_seams(wiener):

@@ -15,6 +15,7 @@ class Network(torch.nn.Module):
     in_channels = out_channels = 1
     alignment_px = 1
     receptive_radius_px: int
+    grid_px = 4  # the period of the pattern that its own grid, if it has one, would leave
 
     def inside(self, x, margins):
         """Return forward(x) without its margins, (N, 1, H, W) -> the same, smaller.

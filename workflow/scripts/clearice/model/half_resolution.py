@@ -23,7 +23,7 @@ class OnPixelHalves(Network):
     def __init__(self, network):
         super().__init__()
         self.network = network
-        self.alignment_px = 2 * network.alignment_px
+        self.alignment_px, self.grid_px = 2 * network.alignment_px, 2 * network.grid_px
         self.receptive_radius_px = 2 * (network.receptive_radius_px + 2)  # cubic: two blocks
         phases = torch.tensor(_PHASES)
         kernels = torch.einsum("yi,xj->yxij", phases, phases).reshape(4, 1, 5, 5)

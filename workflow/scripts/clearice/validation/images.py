@@ -10,7 +10,7 @@ import numpy as np
 from clearice.denoised.bands import overlapping_bands, window_origins
 from clearice.denoised.tiles import chosen_tile_px, denoise_bands
 
-ALIGNED_PX = 4  # windows begin at multiples of it: the space-to-depth grid keeps its phase
+ALIGNED_PX = 8  # windows begin at multiples of it: the grid of any network keeps its phase
 
 
 class RowFile:
@@ -64,7 +64,7 @@ def window_size_px(height_px, width_px, limit_px):
 def windows_of(images, size_px):
     """Yield {name: (S, S)} of square windows that cover all images (name -> image with blocks()).
 
-    Origins are rounded down to multiples of ALIGNED_PX; up to 3 px at the far border may be left
+    Origins are rounded down to multiples of ALIGNED_PX; up to 7 px at the far border may be left
     out. Needs S rows of each image.
     """
     first = next(iter(images.values()))

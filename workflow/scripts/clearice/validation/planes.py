@@ -9,7 +9,6 @@ from statistics import NormalDist
 
 import numpy as np
 
-from clearice.validation.images import ALIGNED_PX
 from clearice.validation.null_tests import FALSE_ALARM_RATE, SLOW_RINGS, not_measured, result
 
 LARGEST_SLOPE_ERROR = 0.15
@@ -112,16 +111,16 @@ class CrossPlane:
 
 
 class GridPlane:
-    """Sums over windows for marks of the space-to-depth grid, whose period is 4 px.
+    """Sums over windows for marks of a network's grid of `period_px` (4, or 8 for pixel halves).
 
-    Call with the spectra of each window. Windows begin at multiples of 4 px and have such sides, so
+    Call with the spectra of each window. Windows begin at multiples of 8 px and have such sides, so
     a grid adds up in phase and anything else does not.
     """
 
     NEIGHBOURS = 4  # terms to each side; the nearest hold what the taper leaks
 
-    def __init__(self, shape):
-        self._shape = shape
+    def __init__(self, shape, period_px=4):
+        self._shape, self._period_px = shape, period_px
         self._sum = np.zeros((shape[0], shape[1] // 2 + 1), complex)
         self._windows, self._power = 0, 0.0
 
@@ -131,7 +130,7 @@ class GridPlane:
         self._windows += 1
 
     def grid_test(self):
-        """No pattern of period 4 may show: above chance, and above 1 % of the result.
+        """No pattern of the grid's period may show: above chance, and above 1 % of the result.
 
         Chance is the median power of neighbouring terms: a power of chance is exponentially
         distributed. The number is the root mean square of the pattern that the significant terms
@@ -139,15 +138,19 @@ class GridPlane:
         """
         if not self._power > 0:
             return not_measured("grid", "the output is constant")
-        step_y, step_x = (n // ALIGNED_PX for n in self._shape)
-        terms = [(a * step_y, b * step_x) for a in range(4) for b in range(3) if (a, b) != (0, 0)]
+        period = self._period_px
+        step_y, step_x = (n // period for n in self._shape)
+        down, right = range(period), range(period // 2 + 1)
+        terms = [(a * step_y, b * step_x) for a in down for b in right if (a, b) != (0, 0)]
         limit = -math.log(FALSE_ALARM_RATE / len(terms))
         energy, strongest = 0.0, 0.0
         for y, x in terms:
             ratio, above = self._ratio(y, x)
             strongest = max(strongest, float(ratio))
             if ratio > limit:
-                energy += above * (2 if x == step_x else 1)  # rfft2 leaves out the term at -x
+                energy += above * (
+                    2 if 0 < x < self._shape[1] / 2 else 1
+                )  # rfft2 leaves out the term at -x
         # The taper t lowers a periodic pattern by sum(t)^2 / n and everything by sum(t^2); for a
         # Hann taper in two dimensions the ratio of the two is 4 / 9.
         fraction = 9 / 4 * energy / (self._windows * self._power)
@@ -156,8 +159,8 @@ class GridPlane:
             math.sqrt(fraction),
             LARGEST_GRID_AMPLITUDE,
             (
-                "no pattern of period 4 shows",
-                "a pattern of period 4 shows: the grid of the network",
+                f"no pattern of period {period} shows",
+                f"a pattern of period {period} shows: the grid of the network",
             ),
             strongest_ratio=strongest,
             significant_above=limit,

@@ -16,7 +16,7 @@ def measure(network, images, particles, device):
     """
     raw = images["raw"]
     size = window_size_px(raw.height_px, raw.width_px, evidence.WINDOW_PX)
-    grid = planes.GridPlane((size, size))
+    grid = planes.GridPlane((size, size), network.grid_px)
     judges = [judge for judge in ("target", "truth") if judge in images]
     crosses = {judge: planes.CrossPlane((size, size), judge) for judge in judges}
     rings = evidence.ring_sums(images, [grid, *crosses.values()])
