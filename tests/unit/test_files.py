@@ -5,7 +5,8 @@ import os
 import pytest
 import xxhash
 
-from clearice.files import atomic_path, read_json, write_json, xxh3_of_file
+from clearice.errors import InputError
+from clearice.files import atomic_path, open_regular, read_json, write_json, xxh3_of_file
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -54,3 +55,18 @@ def test_the_hash_is_xxh3_64_of_all_bytes(tmp_path):
     content = os.urandom((1 << 20) + 17)
     path.write_bytes(content)
     assert xxh3_of_file(path) == xxhash.xxh3_64_hexdigest(content)
+
+
+def test_only_regular_files_are_opened(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "link").symlink_to("/dev/zero")
+    for name, kind in (("fifo", "a FIFO"), ("link", "a device"), (".", "a folder")):
+        with pytest.raises(InputError, match=f"not a regular file.*found {kind}"):
+            open_regular(tmp_path / name)
+
+
+def test_a_regular_file_is_opened_through_a_link(tmp_path):
+    (tmp_path / "file").write_bytes(b"12")
+    (tmp_path / "link").symlink_to("file")
+    with open_regular(tmp_path / "link") as file:
+        assert file.read() == b"12"

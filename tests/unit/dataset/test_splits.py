@@ -103,7 +103,7 @@ def test_more_rejected_than_allowed_stops_and_lists_them(capsys):
         check_rejected(records, 0.19)
     check_rejected(records[:8], 0)
     many = [{"micrograph": f"x{i}", "status": "rejected", "reason": "empty"} for i in range(40)]
-    with pytest.raises(InputError, match=r"x9 \(empty\), and 30 more"):
+    with pytest.raises(InputError, match=r"x9 \(empty\) and 30 more"):
         check_rejected(many, 0.5)
 
 

@@ -4,9 +4,19 @@ import contextlib
 import glob
 import json
 import os
+import stat
 from pathlib import Path
 
+from clearice.errors import InputError
+
 _BLOCK_BYTES = 1 << 20
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
 
 @contextlib.contextmanager
@@ -64,12 +74,35 @@ def read_json(path):
     return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
+def open_regular(path):
+    """Return the regular file `path`, open for unbuffered reading of bytes.
+
+    Raises InputError for anything else (a FIFO, a device, a folder, a link to one): reading those
+    may wait or go on for ever. OSError is left to the caller.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO waits not
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
+            raise InputError(
+                "not a regular file",
+                file=path,
+                expected="a file of bytes",
+                found=_KINDS.get(stat.S_IFMT(mode), "something else"),
+                advice="give the file itself",
+            )
+        return open(descriptor, "rb", buffering=0)
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
 def xxh3_of_file(path):
     """Return the 16 hex digits of XXH3-64 over the bytes of `path`, read in blocks of 1 MiB."""
     import xxhash  # `clearice compare`, which writes its verdict here, needs NumPy alone
 
     digest = xxhash.xxh3_64()
-    with open(path, "rb", buffering=0) as file:
+    with open_regular(path) as file:
         while block := file.read(_BLOCK_BYTES):
             digest.update(block)
     return digest.hexdigest()

@@ -2,12 +2,12 @@
 
 from clearice.errors import InputError
 from clearice.tsv import table_text
+from clearice.wording import listed
 
 COLUMNS = [
     *("micrograph", "status", "reason", "split", "patches"),
     *("height_px", "width_px", "pixel_size_angstrom", "input", "target", "warnings"),
 ]
-_LISTED = 10  # names in an error's one line; the log has all of them
 
 
 def require_distinct(records):
@@ -22,7 +22,7 @@ def require_distinct(records):
         raise InputError(
             f"{len(shared)} images have several names, so copies could end up in both splits",
             expected="one micrograph per image",
-            found=", ".join(shared[:_LISTED]) + ", ..." * (len(shared) > _LISTED),
+            found=listed(shared),
             advice="remove the duplicates",
         )
 
@@ -38,13 +38,11 @@ def check_rejected(records, allowed):
     for record in rejected:
         print(f"rejected {record['micrograph']}: {record['reason']}")
     if not len(rejected) <= allowed * len(records):
-        listed = [f"{record['micrograph']} ({record['reason']})" for record in rejected[:_LISTED]]
-        if len(rejected) > _LISTED:
-            listed.append(f"and {len(rejected) - _LISTED} more")
+        named = [f"{record['micrograph']} ({record['reason']})" for record in rejected]
         raise InputError(
             f"{len(rejected)} of {len(records)} micrographs are rejected",
             expected=f"at most {allowed:.0%} (micrographs.on_error, max_rejected_fraction)",
-            found=", ".join(listed),
+            found=listed(named),
             advice="fix or remove them, or change those keys",
         )
 

@@ -7,11 +7,10 @@ one image given twice, a gain reference that leaks in) is learnt as if it were s
 import numpy as np
 
 from clearice.errors import InputError
+from clearice.micrographs.checks import ONE_IMAGE, SHARED_NOISE
 
 TILE_PX = 256
 MAX_TILES = 8  # per side: 64 tiles of 256 px give a correlation to about 0.001
-WARN_CORRELATION = 0.1
-REJECT_CORRELATION = 0.99
 _SCALES = 0.1, 3.0  # of the standard deviations: a mean of 50 frames against one is 0.14
 _SAME_PIXEL_SIZE = 1e-3  # relative: cells are stored as float32, often from rounded input
 
@@ -48,15 +47,11 @@ def compare_halves(survey, paths):
     correlation, warnings = survey.correlation, []
     if correlation is None:
         warnings.append("the halves hold nothing above half the Nyquist frequency to compare")
-    elif not correlation < REJECT_CORRELATION:
-        raise _same_image(
-            "both halves are the same image", paths, f"correlation {correlation:.4f} of their noise"
-        )
-    elif not abs(correlation) <= WARN_CORRELATION:
+    elif not correlation < ONE_IMAGE.threshold:
+        raise _same_image(ONE_IMAGE.message, paths, f"correlation {correlation:.4f} of their noise")
+    elif not abs(correlation) <= SHARED_NOISE.threshold:
         warnings.append(
-            f"the noise of the halves is not independent: they correlate at {correlation:.3f} "
-            f"above half the Nyquist frequency (more than {WARN_CORRELATION}); the network "
-            "will keep what they share"
+            SHARED_NOISE.message.format(value=correlation, threshold=SHARED_NOISE.threshold)
         )
     ratio = survey.target.std / survey.input.std
     shift = abs(survey.target.mean - survey.input.mean) / survey.input.std

@@ -38,7 +38,7 @@ def source_entry(path):
     try:
         entry["bytes"] = os.stat(path).st_size
         entry["xxh3"] = xxh3_of_file(path)
-    except OSError:
+    except (OSError, InputError):
         pass
     return entry
 

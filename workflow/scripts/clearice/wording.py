@@ -1,0 +1,15 @@
+"""Words that every step uses to speak to a person."""
+
+LISTED = 10  # names in one line; whoever wants all of them finds them in a file or a log
+
+
+def listed(names, limit=LISTED, separator=", "):
+    """Return the first `limit` of `names` as text, and the number of the rest.
+
+    >>> listed(["a", "b", "c"], limit=2)
+    'a, b and 1 more'
+    """
+    names = [str(name) for name in names]
+    text = separator.join(names[:limit])
+    rest = len(names) - limit
+    return f"{text} and {rest:,} more" if rest > 0 else text
