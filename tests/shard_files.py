@@ -25,11 +25,12 @@ def make_shard(
         facts = {"path": path.name, "bytes": len(content)}
         files[side] = facts | {"xxh3": xxhash.xxh3_64_hexdigest(content)}
     record = {
-        "format_version": 1,
+        "format_version": 2,
         "micrograph": name,
         "status": "rejected" if rejected else "ok",
         "reason": rejected,
         "warnings": [],
+        "checks": {},
         "input": {"path": f"{name}_EVN.mrc", "bytes": 1024, "mtime_ns": 1},
         "target": {"path": f"{name}_ODD.mrc", "bytes": 1024, "mtime_ns": 1},
         "height_px": size_px,
@@ -45,6 +46,8 @@ def make_shard(
         "x": [size_px * i for i in range(n)],
         "mean": 0.0,
         "std": 1.0,
+        "minimum": -5.0,
+        "maximum": 5.0,
         "files": files,
         "hot_pixels": 0,
         "half_correlation": 0.0,

@@ -1,9 +1,12 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
 from clearice.errors import InputError
-from clearice.micrographs.halves import HighFrequencyCorrelation, check_headers
+from clearice.micrographs.half_noise import HighFrequencyCorrelation
+from clearice.micrographs.halves import check_headers
 from clearice.micrographs.mrc import open_micrograph
 from clearice.micrographs.survey import (
     Survey,
@@ -29,7 +32,7 @@ def survey_of(first, second):
     survey = survey_micrograph(blocks(first), "a.mrc")
     survey.target = survey_micrograph(blocks(second), "b.mrc").input
     difference = survey_difference(blocks(first), blocks(second), first.shape)
-    survey.difference, survey.correlation = difference
+    survey.difference, survey.pair = difference
     return survey
 
 
@@ -90,10 +93,8 @@ def test_halves_on_different_scales_are_warned_of():
 
 
 def test_smooth_halves_that_cannot_be_compared_are_warned_of():
-    first, second = np.zeros((2, 64, 64), np.float32)
-    first[:32], second[:, :32] = 1, 1
-    survey = survey_of(first, second)
-    survey.correlation = None
+    survey = survey_of(noise_image(64, 64, 1), noise_image(64, 64, 2))
+    survey.pair = dataclasses.replace(survey.pair, noise_correlation=None)
     assert "nothing above half the Nyquist" in survey_warnings(survey, "ab", "float32")[0]
 
 

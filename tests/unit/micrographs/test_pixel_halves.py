@@ -5,7 +5,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from clearice.errors import InputError
-from clearice.micrographs.halves import HighFrequencyCorrelation
+from clearice.micrographs.half_noise import HighFrequencyCorrelation
 from clearice.micrographs.pixel_halves import PixelHalf, require_independent
 from memory_images import MemoryReader
 

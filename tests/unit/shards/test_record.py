@@ -41,10 +41,10 @@ def test_a_record_has_the_keys_of_the_format_only():
     ("text", "message"),
     [
         ("", "not a shard record"),
-        ('{"format_version": 1', "not a shard record"),
+        ('{"format_version": 2', "not a shard record"),
         ("[]", "found list"),
-        ('{"format_version": 99}', "expected format_version 1, found 99"),
-        ('{"format_version": 1, "micrograph": "m"}', "a shard record without status, reason"),
+        ('{"format_version": 99}', "expected format_version 2, found 99"),
+        ('{"format_version": 2, "micrograph": "m"}', "a shard record without status, reason"),
     ],
 )
 def test_what_is_not_a_record_is_refused(tmp_path, text, message):

@@ -1,12 +1,14 @@
 """The table of all micrographs, rejected ones too, and what it may not hold."""
 
 from clearice.errors import InputError
+from clearice.micrographs.checks import measured_names
 from clearice.tsv import table_text
 from clearice.wording import listed
 
 COLUMNS = [
     *("micrograph", "status", "reason", "split", "patches"),
     *("height_px", "width_px", "pixel_size_angstrom", "input", "target", "warnings"),
+    *measured_names(),
 ]
 
 
@@ -60,5 +62,6 @@ def micrograph_table(records, splits):
         row |= {key: record[key] for key in ("height_px", "width_px")}
         row["pixel_size_angstrom"] = None if size is None else str(size)  # with all its digits
         row |= {side: (record[side] or {}).get("path") for side in ("input", "target")}
+        row |= {name: record["checks"].get(name) for name in measured_names()}
         rows.append({**row, "warnings": "; ".join(record["warnings"])})
     return table_text(COLUMNS, rows)

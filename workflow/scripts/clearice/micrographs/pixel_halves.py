@@ -10,11 +10,9 @@ model/half_resolution.py takes a micrograph apart in the same way and puts it to
 import numpy as np
 
 from clearice.errors import InputError
+from clearice.micrographs.checks import DEPENDENT_PIXELS, NEIGHBOUR_NOISE
 
-# Of the noise of both halves, above half of their Nyquist frequency (halves.py). Signal adds to it:
-# its share of the power there, a few thousandths for the proteasomes of the simulation.
-WARN_CORRELATION = 0.03
-REJECT_CORRELATION = 0.1
+PIXEL_CHECKS = NEIGHBOUR_NOISE.name, DEPENDENT_PIXELS.name
 
 
 class PixelHalf:
@@ -57,18 +55,20 @@ class PixelHalf:
 
 
 def require_independent(correlation, path):
-    """Return warnings about the noise of pixel halves; InputError if it is one noise."""
-    if correlation is None or abs(correlation) <= WARN_CORRELATION:
+    """Return warnings about the noise of pixel halves; InputError if it is one noise.
+
+    `correlation` is that of both above half of their Nyquist frequency (half_noise.py).
+    """
+    if correlation is None or abs(correlation) <= NEIGHBOUR_NOISE.threshold:
         return []
-    if abs(correlation) > REJECT_CORRELATION:
+    if abs(correlation) > DEPENDENT_PIXELS.threshold:
         raise InputError(
-            "the noise of neighbouring pixels is not independent",
+            DEPENDENT_PIXELS.message,
             file=path,
-            expected=f"a correlation of at most {REJECT_CORRELATION} between its pixel halves",
+            expected=f"a correlation of at most {DEPENDENT_PIXELS.threshold} between its pixel "
+            "halves",
             found=f"{correlation:.3f}",
             advice="denoise with the pretrained network: clearice denoise, or patches.target auto",
         )
-    return [
-        f"the noise of neighbouring pixels correlates at {correlation:.3f} (more than "
-        f"{WARN_CORRELATION}); the network will keep a part of it"
-    ]
+    words = {"value": correlation, "threshold": NEIGHBOUR_NOISE.threshold}
+    return [NEIGHBOUR_NOISE.message.format(**words)]

@@ -6,8 +6,9 @@ import math
 import numpy as np
 
 from clearice.errors import InputError
-from clearice.micrographs.halves import HighFrequencyCorrelation, compare_halves
+from clearice.micrographs.halves import compare_halves
 from clearice.micrographs.normalisation import RowStatistics, Statistics
+from clearice.micrographs.pairs import PairMeasure, PairSurvey
 
 _FLOAT16_MAX = 65504.0
 
@@ -16,14 +17,18 @@ _FLOAT16_MAX = 65504.0
 class Survey:
     """Statistics of input and target half and of their difference.
 
-    `target`, `difference` and `correlation` (of the halves above half the Nyquist frequency)
-    are None without a target half.
+    `target`, `difference` and `pair` are None without a target half.
     """
 
     input: Statistics
     target: Statistics | None = None
     difference: Statistics | None = None
-    correlation: float | None = None
+    pair: PairSurvey | None = None
+
+    @property
+    def correlation(self):
+        """Correlation of the halves above half the Nyquist frequency, or None."""
+        return None if self.pair is None else self.pair.noise_correlation
 
     @property
     def noise_floor(self):
@@ -73,18 +78,18 @@ def survey_micrograph(blocks, path):
     return Survey(result)
 
 
-def survey_difference(blocks, others, shape):
-    """Return Statistics of the difference of two images, and their correlation.
+def survey_difference(blocks, others, shape, scenes=True):
+    """Return Statistics of the difference of two images, and their PairSurvey.
 
-    Both yield rows, float32 (b, W), in order; `shape` is (H, W). Where a pixel is not finite the
-    result means nothing (survey_micrograph tells).
+    Both yield rows, float32 (b, W), in order; `shape` is (H, W), `scenes` as PairMeasure has it.
+    Where a pixel is not finite the result means nothing (survey_micrograph tells).
     """
-    difference, correlation = RowStatistics(), HighFrequencyCorrelation(*shape)
+    difference, pair = RowStatistics(), PairMeasure(*shape, scenes)
     with np.errstate(invalid="ignore", over="ignore"):
         for rows, other_rows in zip(blocks, others, strict=True):
             difference.add_difference(rows, other_rows)
-            correlation.add(rows, other_rows)
-        return difference.result(), correlation.result()
+            pair.add(rows, other_rows)
+        return difference.result(), pair.result()
 
 
 def survey_warnings(survey, paths, dtype):

@@ -9,13 +9,13 @@ from pathlib import Path
 from clearice.errors import InputError
 from clearice.files import read_json, write_json, xxh3_of_file
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 # fmt: off
 _KEYS = [
-    "format_version", "micrograph", "status", "reason", "warnings", "input", "target",
+    "format_version", "micrograph", "status", "reason", "warnings", "checks", "input", "target",
     "height_px", "width_px", "pixel_size_angstrom", "patch_size_px", "stride_px", "cover_border",
-    "target_kind", "dtype", "n_patches", "y", "x", "mean", "std", "hot_pixels", "noise_floor",
-    "half_correlation", "files",
+    "target_kind", "dtype", "n_patches", "y", "x", "mean", "std", "minimum", "maximum",
+    "hot_pixels", "noise_floor", "half_correlation", "files",
 ]
 # fmt: on
 
@@ -51,6 +51,7 @@ def new_record(micrograph, patches, target_kind, dtype, **facts):
         micrograph=micrograph,
         status="ok",
         warnings=[],
+        checks={},
         patch_size_px=patches["size_px"],
         stride_px=patches["stride_px"],
         cover_border=patches["cover_border"],

@@ -46,14 +46,15 @@ def shard_micrograph(
     before = file_states(paths)
     with ThreadPoolExecutor(WORKERS) as pool:
         sources = dict(zip(("input", "target"), pool.map(source_entry, paths), strict=False))
+        checks = {}  # what was measured stays in the record of a rejected micrograph
         try:
-            facts, limits = survey_sides(pool, images, patches, dtype)
+            facts, limits = survey_sides(pool, images, patches, dtype, checks)
         except InputError as error:
             if on_error == "stop":
                 raise
             print(f"rejected: {error}", file=sys.stderr)
             facts, limits = {"status": "rejected", "reason": str(error)}, []
-        new = new_record(micrograph, patches, kind, dtype, **sources, **facts)
+        new = new_record(micrograph, patches, kind, dtype, checks=checks, **sources, **facts)
         Path(record).unlink(missing_ok=True)  # it comes last: until then there is no shard
         rows = side_rows(images, limits, new, patches)
         writes = pool.map(write_patches, (input_bin, target_bin), rows, (new, new))

@@ -14,7 +14,8 @@ from clearice.errors import InputError
 from clearice.micrographs.halves import check_headers
 from clearice.micrographs.mrc import open_micrograph
 from clearice.micrographs.normalisation import normalise
-from clearice.micrographs.pixel_halves import PixelHalf, require_independent
+from clearice.micrographs.pairs import stripe_warnings
+from clearice.micrographs.pixel_halves import PIXEL_CHECKS, PixelHalf, require_independent
 from clearice.micrographs.rows import MicrographRows, hot_pixel_limit
 from clearice.micrographs.survey import Survey, survey_difference, survey_warnings
 from clearice.shards.patches import patch_origins
@@ -34,10 +35,11 @@ def images_of(paths, target):
     return [(paths[0], diagonal) for diagonal in (0, 1)], "pixel_halves"
 
 
-def survey_sides(pool, images, patches, dtype):
+def survey_sides(pool, images, patches, dtype, checks):
     """Survey the image or the pair; return facts for the record, and each image's hot-pixel limit.
 
-    `patches` holds the keys of that section of config.yaml; `pool` runs one pass per image.
+    `patches` holds the keys of that section of config.yaml; `pool` runs one pass per image. The
+    numbers of micrographs/checks.py go into the dict `checks`, also where this ends in an error.
     Raises InputError if the micrograph cannot be used.
     """
     with contextlib.ExitStack() as stack:
@@ -48,7 +50,8 @@ def survey_sides(pool, images, patches, dtype):
     difference = None
     if len(images) == 2:
         both = [_blocks(image, limit) for image, limit in zip(images, limits, strict=True)]
-        difference = pool.submit(survey_difference, *both, shape)
+        scenes = images[0][1] is None  # pixel halves have one for certain
+        difference = pool.submit(survey_difference, *both, shape, scenes)
     whole = None
     if images[0][1] is not None:  # pixel halves are on the scale of the whole micrograph
         whole = pool.submit(_survey, (images[0][0], None), limits[0] and limits[0] * math.sqrt(2))
@@ -60,19 +63,26 @@ def survey_sides(pool, images, patches, dtype):
         survey.input = dataclasses.replace(survey.input, location=affine.location, scale=scale)
     if difference:
         survey.target = surveys[1][0].input
-        survey.difference, survey.correlation = difference.result()
+        survey.difference, survey.pair = difference.result()
+        checks |= survey.pair.numbers()
     path, _ = images[0]
     if whole is None:
         facts["warnings"] += survey_warnings(survey, [path for path, _ in images], dtype)
     else:
         facts["warnings"] += survey_warnings(Survey(survey.input), [path], dtype)
+        checks |= dict.fromkeys(PIXEL_CHECKS, survey.correlation)
         facts["warnings"] += _independence(survey.correlation, path, patches["target"])
+        facts["warnings"] += stripe_warnings(survey.pair)
     # only now that the file is known to be whole: a header alone could promise billions
     grid = patches["size_px"], patches["stride_px"], patches["cover_border"]
     origins = patch_origins(*shape, *grid)
     facts["n_patches"] = len(origins)
     facts["y"], facts["x"] = origins.T.tolist()
     facts["hot_pixels"] = sum(count for _, count in surveys)
+    scale_of = whole.result()[0] if whole else surveys[0][0]
+    both = [scale_of.input] if survey.target is None or whole else [survey.input, survey.target]
+    facts["minimum"] = min(statistics.minimum for statistics in both)
+    facts["maximum"] = max(statistics.maximum for statistics in both)
     facts["mean"], facts["std"] = survey.input.location, survey.input.scale
     facts["noise_floor"], facts["half_correlation"] = survey.noise_floor, survey.correlation
     return facts, limits

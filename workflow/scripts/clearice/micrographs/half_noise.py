@@ -1,0 +1,100 @@
+"""The noise of two halves: does it correlate, and how strong is it?"""
+
+import dataclasses
+
+import numpy as np
+
+TILE_PX = 256
+MAX_TILES = 8  # per side: 64 tiles of 256 px give a correlation to about 0.001
+NOISE_PER_PX = 0.1  # from here on there is more noise than signal
+
+
+@dataclasses.dataclass(frozen=True)
+class NoisePowers:
+    """Variances per pixel that two halves would have if all their power were that of one band.
+
+    `below` are those of both from NOISE_PER_PX to half the Nyquist frequency, without stripes,
+    `above` those above it, `shared` what both have in common below it. Gold or the border of a
+    hole in a few tiles does not count.
+    """
+
+    below: list[float]
+    above: list[float]
+    shared: float
+
+
+class HighFrequencyCorrelation:
+    """Correlation of two images above half the Nyquist frequency, from rows in order.
+
+    Signal of ice-embedded molecules is far below the noise there, so independent halves give
+    about 0. At most 8 x 8 tiles of 256 px (less where the image is smaller), spread evenly and
+    Hann-windowed, are correlated in Fourier space; the sum runs over all their coefficients.
+    """
+
+    def __init__(self, height_px, width_px):
+        self._tile_px = min(TILE_PX, height_px, width_px)
+        self._tops = self._origins(height_px)
+        self._lefts = self._origins(width_px)
+        self._row = 0
+        side = self._tile_px
+        self._tiles = np.empty((len(self._lefts), 2, side, side), np.float32)
+        frequency = np.fft.fftfreq(side)
+        radius = np.hypot(frequency[:, None], np.fft.rfftfreq(side)[None, :])
+        self._high = (radius > 0.25) & (radius < 0.5)
+        self._low = (radius > NOISE_PER_PX) & (radius <= 0.25)
+        self._low[np.abs(frequency) * side < 3] = False  # stripes
+        self._low[:, :3] = False
+        window = np.hanning(side + 1)[:-1]
+        self._window = np.outer(window, window).astype(np.float32)
+        self._cross = self._power_first = self._power_second = 0.0
+        self._bands = []  # per tile: powers of both below and above, and what is shared below
+
+    def _origins(self, length_px):
+        count = min(MAX_TILES, length_px // self._tile_px)
+        rest_px = length_px - self._tile_px
+        return [number * rest_px // max(1, count - 1) for number in range(count)]
+
+    def add(self, first, second):
+        """Take in the next rows of both images, float32 (b, W)."""
+        end = self._row + len(first)
+        for top in self._tops:  # rows of tiles don't overlap: one is filled at a time
+            low, high = max(top, self._row), min(top + self._tile_px, end)
+            if low < high:
+                rows = slice(low - self._row, high - self._row)
+                self._fill(slice(low - top, high - top), first[rows], second[rows])
+        self._row = end
+
+    def _fill(self, into, first, second):
+        for tile, left in zip(self._tiles, self._lefts, strict=True):
+            tile[0, into] = first[:, left : left + self._tile_px]
+            tile[1, into] = second[:, left : left + self._tile_px]
+        if into.stop == self._tile_px:
+            for tile in self._tiles:
+                self._correlate(tile)
+
+    def _correlate(self, tiles):
+        """Add the sums of one pair of tiles, float32 (2, tile, tile)."""
+        flat = tiles - tiles.mean(axis=(1, 2), keepdims=True)
+        spectra = np.fft.rfft2(flat * self._window)
+        first, second = (spectrum[self._high] for spectrum in spectra)
+        self._cross += float((first * second.conj()).real.sum(dtype=np.float64))
+        powers = [float((np.abs(s) ** 2).sum(dtype=np.float64)) for s in (first, second)]
+        self._power_first += powers[0]
+        self._power_second += powers[1]
+        first, second = (spectrum[self._low] for spectrum in spectra)
+        below = [float((np.abs(s) ** 2).sum(dtype=np.float64)) for s in (first, second)]
+        shared = float((first * second.conj()).real.sum(dtype=np.float64))
+        self._bands.append((*below, *powers, shared))
+
+    def result(self):
+        """Return the correlation, -1 to 1; None where there is nothing at those frequencies."""
+        power = self._power_first * self._power_second
+        return self._cross / power**0.5 if power > 0 else None
+
+    def noise(self):
+        """Return the NoisePowers of both halves: medians over the tiles."""
+        energy = float(np.square(self._window, dtype=np.float64).sum())
+        low, high = (energy * max(1, int(band.sum())) for band in (self._low, self._high))
+        medians = np.median(self._bands, axis=0) / (low, low, high, high, low)
+        below, above, shared = medians[:2], medians[2:4], medians[4]
+        return NoisePowers(below.tolist(), above.tolist(), float(shared))
