@@ -36,4 +36,5 @@ rule all:
 
 
 onstart:
+    stop_whole_run()
     stop_on_a_small_disk()

@@ -9,9 +9,10 @@ import time
 import pytest
 
 from clearice.dataset.manifest import SIDES
-from clearice.dataset.store import _only_process, grow
+from clearice.dataset.store import grow
 from clearice.errors import InputError
 from clearice.files import read_json
+from clearice.locks import only_process
 from concatenate_shards import concatenate_shards
 from conftest import run_snakemake, write_config
 from shard_files import make_shard
@@ -246,14 +247,15 @@ def test_an_edited_shard_that_is_used_in_place_is_named_too(tmp_path):
     assert not segments.exists()
 
 
-def test_a_new_run_beside_a_running_job_is_refused(tmp_path):
+def test_a_new_run_beside_a_running_job_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("clearice.locks.PATIENCE_S", 0.5)
     records = make_shards(tmp_path, 2)
     store = tmp_path / "dataset" / ".store"
     begun, end = FORK.Event(), FORK.Event()
 
     def living_job():
         store.mkdir(parents=True)
-        with _only_process(store / "train.lock"):
+        with only_process(store / "train.lock", "writing this dataset"):
             begun.set()
             end.wait(60)
 

@@ -29,7 +29,7 @@ main()
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_run_leaves_no_half_file_and_can_be_continued(here, number):
     for seed, name in enumerate("abc"):
         write_image(here / f"{name}.mrc", seed)

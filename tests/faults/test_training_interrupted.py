@@ -54,7 +54,7 @@ def signal_at(monkeypatch, method, calls, number):
     monkeypatch.setattr(Optimization, method, with_signal)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 @pytest.mark.parametrize("step", [1, 4, 5, 6, 14, 15])
 def test_a_signal_in_any_step(manifest, whole, tmp_path, monkeypatch, step, number):
     """Steps 5 and 15 are the last of an epoch (a smaller batch), 1 and 6 the first."""

@@ -1,9 +1,10 @@
 """The checked configuration, the names made of it, and code_of().
 
 READS   config.yaml, workflow/scripts/clearice/schema_files/config.schema.yaml, the list of micrographs
-WRITES  nothing
+WRITES  .snakemake/clearice_runs/: a record of this run while it lives
 """
 
+import contextlib
 import functools
 import os
 import sys
@@ -16,7 +17,9 @@ from clearice.config import complete_config, read_config, trained_architectures
 from clearice.errors import InputError
 from clearice.fingerprint import fingerprint
 from clearice.micrographs.sources import find_micrographs
+from clearice.runs import take_over
 from clearice.dataset.splits import read_test_micrographs
+from clearice.stopping import stop_whole_run
 
 try:
     # Read before Snakemake does, which does not say what is wrong with it, and in which line.
@@ -38,6 +41,11 @@ try:
 except InputError as error:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(1)
+
+if workflow.is_main_process:
+    with contextlib.suppress(OSError):  # where nothing can be written, Snakemake says so
+        if line := take_over(".snakemake", unlock="--unlock" in sys.argv):
+            print(line, file=sys.stderr)
 
 ARCHITECTURES = trained_architectures(config)
 IMPLEMENTATIONS = sorted(config["parity"]["implementations"])

@@ -5,6 +5,7 @@ By hand: train_denoiser.py MANIFEST OUTPUT [--architecture NAME] [--set epochs=3
 """
 
 import argparse
+import contextlib
 import json
 import platform
 import sys
@@ -18,6 +19,7 @@ from clearice.bridge import run_command, run_job
 from clearice.config import complete_config, yaml_scalar
 from clearice.errors import InputError
 from clearice.files import write_json
+from clearice.locks import only_process
 from clearice.model.device import choose_device, set_precision
 from clearice.model.distributed import Processes, launch, launched
 from clearice.model.history import write_history
@@ -53,15 +55,29 @@ def train_denoiser(
     processes = Processes()
     device = own_device(settings["device"], processes)
     flags = set_precision(settings["precision"], settings["deterministic"])
-    with processes.join(device):
-        run = Training(manifest, architecture, settings, device, processes)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(processes.join(device))
         own_checkpoint = Path(model).with_name("checkpoint.pt")
+        stack.enter_context(only_trainer(own_checkpoint, processes))
+        run = Training(manifest, architecture, settings, device, processes)
         remark = run.resume(checkpoint or own_checkpoint, demanded=checkpoint is not None)
         if remark and not processes.rank:
             print(remark, file=sys.stderr, flush=True)
         run.run(own_checkpoint)
-    if not processes.rank:
-        write_results(run, flags, model, history, training)
+        if not processes.rank:
+            write_results(run, flags, model, history, training)
+
+
+def only_trainer(checkpoint, processes):
+    """Return a context manager that keeps other trainings from this one's checkpoint and results.
+
+    After a kill -9 of Snakemake its training lives on, and the next run starts another. Rank 0
+    holds the lock for all; it alone writes.
+    """
+    if processes.rank:
+        return contextlib.nullcontext()
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    return only_process(checkpoint.with_name(f".{checkpoint.name}.lock"), "training into it")
 
 
 def own_device(name, processes):

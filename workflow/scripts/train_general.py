@@ -12,6 +12,7 @@ import torch
 
 import clearice
 from clearice.bridge import run_command
+from clearice.locks import only_process
 from clearice.model.device import choose_device, set_precision
 from clearice.model.general.training import ARCHITECTURE, GeneralTraining
 from clearice.model.weights import save_model
@@ -27,15 +28,18 @@ def train_general(output, steps, seed, device, minutes=math.inf, **settings):
     torch.backends.cudnn.benchmark = True
     training = GeneralTraining(steps, seed, device, **settings)
     checkpoint = Path(output).with_suffix(".checkpoint.pt")
-    if checkpoint.exists():
-        training.restore(checkpoint)
-    started = time.monotonic()
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    with only_process(checkpoint.with_name(f".{checkpoint.name}.lock"), "training into it"):
+        if checkpoint.exists():
+            training.restore(checkpoint)
+        started = time.monotonic()
 
-    def report(step, loss):
-        print(f"step {step} of {steps}, {time.monotonic() - started:.0f} s: {loss:.5f}", flush=True)
+        def report(step, loss):
+            seconds = time.monotonic() - started
+            print(f"step {step} of {steps}, {seconds:.0f} s: {loss:.5f}", flush=True)
 
-    training.run(started + 60 * minutes, report)
-    training.save(checkpoint)
+        training.run(started + 60 * minutes, report)
+        training.save(checkpoint)
     metadata = {
         "architecture": ARCHITECTURE,
         "clearice_version": clearice.__version__,

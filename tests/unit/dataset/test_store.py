@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from clearice.dataset import copying
 from clearice.dataset.manifest import SIDES, read_manifest
 from clearice.dataset.reader import open_split
-from clearice.dataset.store import _only_process
 from clearice.errors import InputError
 from clearice.files import read_json, xxh3_of_file
+from clearice.locks import only_process
 from concatenate_shards import concatenate_shards
 from shard_files import make_shard
 from write_manifest import write_manifest
@@ -232,12 +232,13 @@ def test_a_store_whose_time_alone_changed_is_kept(tmp_path, copied):
     check_binaries(tmp_path, "ab")
 
 
-def test_two_processes_do_not_write_one_store(tmp_path):
+def test_two_processes_do_not_write_one_store(tmp_path, monkeypatch):
+    monkeypatch.setattr("clearice.locks.PATIENCE_S", 0.5)
     shards(tmp_path, "ab")
     concatenate(tmp_path, "a")
     lock = tmp_path / "dataset" / ".store" / "train.lock"
     with (
-        _only_process(lock),
+        only_process(lock, "writing this dataset"),
         pytest.raises(InputError, match="another process is writing this dataset"),
     ):
         concatenate(tmp_path, "ab")

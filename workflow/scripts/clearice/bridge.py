@@ -6,12 +6,12 @@ A script ends in `run_job(function, snakemake)` when Snakemake runs it and in
 
 import contextlib
 import errno
-import signal
 import sys
 import traceback
 
 from clearice.disk import is_full
 from clearice.errors import InputError
+from clearice.stopping import ends_orderly
 
 _PATH_ERRORS = {
     *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG),
@@ -46,20 +46,17 @@ def run_job(function, snakemake):
 
     What the user can fix (an InputError, a full disk, a path that cannot be used) ends the job
     with one line in the log and on standard error and exit status 1; any other exception keeps
-    its traceback, because it is our mistake. SIGTERM (Slurm, Ctrl-C in Snakemake) unwinds the
-    function as KeyboardInterrupt does.
+    its traceback, because it is our mistake. The first SIGTERM (Slurm), SIGINT (Ctrl-C) or SIGHUP
+    (a closed terminal) unwinds the function as SystemExit(128 + its number).
     """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with contextlib.ExitStack() as stack:
+        stack.enter_context(ends_orderly())
         if snakemake.log:
             log = stack.enter_context(open(snakemake.log[0], "w", buffering=1))
             stack.enter_context(contextlib.redirect_stdout(log))
             stack.enter_context(contextlib.redirect_stderr(log))
         try:
             function(**job_arguments(snakemake))
-        except KeyboardInterrupt:
-            print("interrupted", file=sys.stderr)
-            sys.exit(130)
         except Exception as error:
             line = users_line(error)
             if line is None:
@@ -72,15 +69,14 @@ def run_job(function, snakemake):
 
 def run_command(main):
     """Call the command line `main`; what the user can fix becomes one line and exit status 1."""
-    try:
-        status = main()
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except Exception as error:
-        line = users_line(error)
-        if line is None:
-            raise
-        sys.exit(f"error: {line}")
+    with ends_orderly():
+        try:
+            status = main()
+        except Exception as error:
+            line = users_line(error)
+            if line is None:
+                raise
+            sys.exit(f"error: {line}")
     sys.exit(status)
 
 

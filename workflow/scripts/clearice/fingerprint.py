@@ -20,9 +20,11 @@ OUTSIDE = {
     "clearice.disk": "measures the room on a disk, and says that there is too little",
     "clearice.errors": "speaks to a person",
     "clearice.files": "files appear whole; their bytes are the caller's",
+    "clearice.locks": "one process at a time writes the same bytes",
     "clearice.model.interruption": "watches for signals; a checkpoint continues to the same bytes",
     "clearice.model.memory": "watches the process",
     "clearice.model.progress": "speaks to a person",
+    "clearice.stopping": "watches for signals; a checkpoint continues to the same bytes",
 }
 
 

@@ -24,8 +24,8 @@ def _options(arguments):
         prog="clearice denoise",
         description="Denoise cryo-EM micrographs. Each IN becomes DIR/STEM.mrc, with a "
         "STEM.json that says what was done; what is done and unchanged is skipped.",
-        epilog="exit status: 0 all done, 1 a file failed, 130 or 143 interrupted (the same command "
-        "continues)",
+        epilog="exit status: 0 all done, 1 a file failed, 129, 130 or 143 interrupted (the same "
+        "command continues)",
     )
     add = parser.add_argument
     add(

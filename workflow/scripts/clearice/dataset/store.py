@@ -10,7 +10,6 @@ outlives that. Snakemake's own update() would copy the whole old file first, hun
 
 import contextlib
 import errno
-import fcntl
 import os
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from clearice.dataset.manifest import SIDES
 from clearice.disk import disk_full, free_bytes, is_full
 from clearice.errors import InputError
 from clearice.files import read_json, remove_leftovers, sync_folder, write_json
+from clearice.locks import only_process
 
 # What a crash may cost: each commit waits for the disk (four fsyncs).
 _COMMIT_BYTES = 1 << 30
@@ -36,7 +36,8 @@ def grow(store, split, shards):
     store = Path(store)
     store.mkdir(parents=True, exist_ok=True)
     by_name = {record["micrograph"]: (path, record) for path, record in sorted_by_name(shards)}
-    with _only_process(store / f"{split}.lock"):
+    # After a kill -9 of snakemake its cluster jobs live on and may meet a new run.
+    with only_process(store / f"{split}.lock", "writing this dataset"):
         remove_leftovers(store / f"{split}.json")
         segments = _committed_segments(store, split)
         if any(_segment(by_name.get(s["micrograph"])) != s for s in segments):
@@ -102,23 +103,6 @@ def _segment(shard):
     record = shard[1]
     files = {side: {k: record["files"][side][k] for k in ("bytes", "xxh3")} for side in SIDES}
     return {"micrograph": record["micrograph"], **files}
-
-
-@contextlib.contextmanager
-def _only_process(path):
-    """Hold a lock: after a kill -9 of snakemake its cluster jobs live on and may meet a new run."""
-    with open(path, "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(
-                "another process is writing this dataset",
-                file=path.parent,
-                advice="wait for it, or cancel the jobs of an earlier run",
-            ) from None
-        except OSError as error:
-            print(f"{path}: no locks on this file system ({error.strerror})")
-        yield
 
 
 def _committed_segments(store, split):

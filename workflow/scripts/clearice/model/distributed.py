@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from clearice.errors import InputError
+from clearice.stopping import leave_terminal, stopping_signals
 
 _RENDEZVOUS = "CLEARICE_RENDEZVOUS"
 _PATIENCE_S = 60
@@ -67,13 +68,18 @@ def launched():
 def launch(command, count):
     """Run `command` in `count` processes that find each other; return when all have ended.
 
-    SIGTERM and SIGINT are passed on, and the processes have a minute to write a checkpoint.
+    SIGTERM, SIGINT and SIGHUP are passed on, and the processes have a minute to write a checkpoint.
     When one fails the others are stopped. Raises InputError when one failed, SystemExit when
     they were interrupted.
     """
     signals, before = [], {}
-    for number in (signal.SIGTERM, signal.SIGINT):
-        before[number] = signal.signal(number, lambda number, _: signals.append(number))
+
+    def note(number, _frame):
+        leave_terminal()
+        signals.append(number)
+
+    for number in stopping_signals():
+        before[number] = signal.signal(number, note)
     try:
         with tempfile.TemporaryDirectory(prefix="clearice-") as folder:
             workers = [_start(command, rank, count, folder) for rank in range(count)]

@@ -1,11 +1,13 @@
-"""SIGTERM and SIGINT as a flag, so that a training ends between two steps."""
+"""SIGTERM, SIGINT and SIGHUP as a flag, so that a training ends between two steps."""
 
 import signal
 import threading
 
+from clearice.stopping import leave_terminal, stopping_signals
+
 
 class Interruption:
-    """While entered, the first SIGTERM or SIGINT sets `signal`; later ones change nothing.
+    """While entered, the first signal that asks to end sets `signal`; later ones change nothing.
 
     Ctrl-C reaches a job twice (from the terminal and from Snakemake), and the second must not
     cost the checkpoint that the first asked for. Outside the main thread, where Python allows
@@ -18,7 +20,7 @@ class Interruption:
 
     def __enter__(self):
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
+            for number in stopping_signals():
                 self._before[number] = signal.signal(number, self._note)
         return self
 
@@ -27,4 +29,5 @@ class Interruption:
             signal.signal(number, handler)
 
     def _note(self, number, _frame):
+        leave_terminal()
         self.signal = self.signal or number

@@ -1,0 +1,96 @@
+"""The signals that ask a process to end: SIGTERM, SIGINT, and SIGHUP of a terminal that is gone."""
+
+import contextlib
+import os
+import signal
+import stat
+import sys
+import threading
+from pathlib import Path
+
+
+def stopping_signals():
+    """Return the signals to listen to: SIGHUP is left out where it is ignored (nohup)."""
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    return numbers
+
+
+@contextlib.contextmanager
+def ends_orderly():
+    """While entered, the first signal unwinds the block as SystemExit(128 + its number).
+
+    Later ones change nothing, so that a second Ctrl-C can't break what the first one began:
+    not even afterwards, for the process is about to end. Outside the main thread, where Python
+    allows no handlers, this does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    stopped = []
+
+    def stop(number, _frame):
+        leave_terminal()
+        if not stopped:
+            stopped.append(number)
+            sys.exit(128 + number)
+
+    before = {number: signal.signal(number, stop) for number in stopping_signals()}
+    try:
+        yield
+    finally:
+        if not stopped:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def leave_terminal():
+    """Let output go nowhere if its terminal is gone: a print must not cost a checkpoint."""
+    for descriptor in (1, 2):
+        with contextlib.suppress(OSError):
+            kind = os.fstat(descriptor).st_mode
+            if stat.S_ISCHR(kind) and not os.isatty(descriptor):  # a closed one is none any more
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, descriptor)
+                os.close(nowhere)
+
+
+def stop_whole_run():
+    """Let Ctrl-C and SIGHUP end this Snakemake and its jobs orderly; for its main process.
+
+    Snakemake itself dies at once of SIGHUP, and breaks off of a second Ctrl-C. Its jobs get
+    SIGTERM: a closed terminal reaches them, too, but not every SIGHUP comes from one.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    stopped = []
+
+    def stop(number, _frame):
+        leave_terminal()
+        if stopped:
+            with contextlib.suppress(OSError):
+                print("stopping already: the jobs write what they continue from", file=sys.stderr)
+            return
+        stopped.append(number)
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        for child in children(os.getpid()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGTERM)
+        sys.exit(128 + number)
+
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+            signal.signal(number, stop)
+
+
+def children(parent):
+    """Return the process ids of the children of `parent`; none where there is no /proc."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = path.read_bytes().rpartition(b") ")[2].split()  # the name may hold anything
+            if int(fields[1]) == parent:
+                found.append(int(path.parent.name))
+    return found
