@@ -8,7 +8,7 @@ import torch
 
 from clearice.errors import InputError
 from clearice.files import xxh3_of_file
-from clearice.micrographs.pixel_halves import REJECT_CORRELATION
+from clearice.micrographs.checks import DEPENDENT_PIXELS
 from clearice.model.course import Course
 from clearice.model.engines.choice import fastest_engine
 from clearice.model.evaluation import squared_errors
@@ -78,7 +78,7 @@ class Training:
         if self.manifest["target_kind"] != "pixel_halves":
             return False
         correlation = self.manifest["half_correlation"]["train"] or 0.0
-        dependent = abs(correlation) > REJECT_CORRELATION
+        dependent = abs(correlation) > DEPENDENT_PIXELS.threshold
         return dependent and self.settings["initial_weights"] == "general"
 
     @property
