@@ -37,4 +37,4 @@ rule all:
 
 onstart:
     stop_whole_run()
-    stop_on_a_small_disk()
+    check_before_the_first_job()

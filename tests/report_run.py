@@ -66,7 +66,7 @@ class Run:
         splits = {name: "test" if name in tested else "train" for name in names}
         table = self.arguments["micrographs"]
         table.parent.mkdir(parents=True)
-        table.write_text(micrograph_table([record for _, record in records], splits))
+        table.write_text(micrograph_table([record for _, record in records], splits, {}))
         parts = {}
         for split in ("train", "test"):
             mine = [

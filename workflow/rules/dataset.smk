@@ -29,6 +29,7 @@ checkpoint list_micrographs:
         seed=config["split"]["seed"],
         on_error=config["micrographs"]["on_error"],
         max_rejected_fraction=config["micrographs"]["max_rejected_fraction"],
+        mixed=config["micrographs"]["mixed"],
     script:
         "../scripts/list_micrographs.py"
 

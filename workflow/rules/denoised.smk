@@ -24,6 +24,7 @@ rule denoise_micrograph:
         gpu=int(config["denoised"]["device"].startswith("cuda")),
     params:
         code=code_of("denoise_micrograph"),
+        pixel_size_angstrom=lambda wildcards: MICROGRAPHS[wildcards.micrograph].pixel_size_angstrom,
         settings={
             **config["denoised"],
             "hot_pixel_threshold": config["patches"]["hot_pixel_threshold"],

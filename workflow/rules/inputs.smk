@@ -197,14 +197,14 @@ def made_micrographs():
     return [path for m in MICROGRAPHS for path in existing_files(m, *roles).values()]
 
 
-def stop_on_a_small_disk():
-    """Stop the run, with one line, if the disk can't hold what its jobs will write."""
-    from clearice.planning import check_disk  # with NumPy: jobs that parse this file need neither
+def check_before_the_first_job():
+    """Stop the run, with one line, if its micrographs are not one set or the disk is too small."""
+    from clearice.planning import check_start  # with NumPy: jobs that parse this file need neither
 
     needed = [
         (j.rule.name, j.wildcards_dict.get("micrograph")) for j in workflow.dag.needrun_jobs()
     ]
     try:
-        check_disk(config, MICROGRAPHS, needed)
+        check_start(config, MICROGRAPHS, needed)
     except InputError as error:
         sys.exit(f"error: {error}")

@@ -29,6 +29,7 @@ rule shard_micrograph:
         micrograph=lambda wildcards: wildcards.micrograph,
         input=lambda wildcards: shard_sources(wildcards)["input"],
         target=lambda wildcards: shard_sources(wildcards).get("target"),
+        pixel_size_angstrom=lambda wildcards: MICROGRAPHS[wildcards.micrograph].pixel_size_angstrom,
         states=source_states,
         patches=config["patches"],
         dtype=config["dataset"]["dtype"],

@@ -10,16 +10,21 @@ from clearice.files import write_json
 FORMAT_VERSION = 1
 
 
-def denoise_micrograph(micrograph, model, denoised, record, settings, target=None):
+def denoise_micrograph(
+    micrograph, model, denoised, record, settings, target=None, pixel_size_angstrom=None
+):
     """Write the denoised micrograph (MRC) and the facts about it (JSON).
 
     The micrograph is the input half of a pair, and `target` the other half; `settings` holds dtype,
-    tile_px, device, hot_pixel_threshold and average_halves (see write_denoised).
+    tile_px, device, hot_pixel_threshold and average_halves (see write_denoised);
+    `pixel_size_angstrom` is a table's.
     """
     network, identity, device = load_denoiser(model, settings["device"])
     halves = [micrograph] if target is None else [micrograph, target]
     started = time.perf_counter()
-    facts = write_denoised(network, identity, halves, denoised, settings, device)
+    facts = write_denoised(
+        network, identity, halves, denoised, settings, device, pixel_size_angstrom
+    )
     seconds = round(time.perf_counter() - started, 3)
     print(f"{denoised}: {facts['height_px']} x {facts['width_px']} px in {seconds} s")
     files = {"raw": micrograph, "target": target, "denoised": denoised}

@@ -1,9 +1,12 @@
 """List the micrographs, rejected ones too, and decide which are held out for testing."""
 
+import functools
+
 from clearice.bridge import run_job
 from clearice.dataset.micrograph_table import (
     allowed_fraction,
     check_rejected,
+    compare_records,
     micrograph_table,
     require_distinct,
 )
@@ -19,25 +22,38 @@ def list_micrographs(
     seed,
     max_rejected_fraction,
     on_error="skip",
+    files=None,
+    halves=None,
+    source="files",
+    mixed="stop",
     test_micrographs=None,
 ):
     """Write the table (micrographs.tsv) of the shards whose records are at `records`.
 
     `test_micrographs` is a file of names that replaces the split by hash. Raises InputError
-    when too many micrographs are rejected, fewer than two are left, a name is unknown, or one
-    image has two names.
+    when too many micrographs are rejected, fewer than two are left, a name is unknown, one image
+    has two names, or the micrographs are not one set. `source`, `files`, `halves` and `mixed` are
+    keys of `micrographs` in config.yaml.
     """
     records = sorted(map(read_shard_record, records), key=lambda record: record["micrograph"])
     known = {record["micrograph"] for record in records}
     check_rejected(records, allowed_fraction(on_error, max_rejected_fraction))
     require_distinct(records)
+    section = {"source": source, "files": files, "halves": halves, "mixed": mixed}
+    compared = compare_records(records, section)
+    for line in compared.lines:
+        print(f"warning: {line}")
+    if compared.fault:
+        raise compared.fault
     named = read_test_micrographs(test_micrographs, known) if test_micrographs else None
     accepted = [record["micrograph"] for record in records if record["status"] == "ok"]
     splits = split_of(accepted, test_fraction, seed, named)
-    write_text(table, micrograph_table(records, splits))
+    write_text(table, micrograph_table(records, splits, compared.warnings))
     for split in ("train", "test"):
         print(f"{split}: {sum(found == split for found in splits.values())} micrographs")
 
 
 if "snakemake" in globals():
-    run_job(list_micrographs, snakemake)
+    # Not params, because they only choose words: which micrographs there are is known by records.
+    named = {key: snakemake.config["micrographs"][key] for key in ("source", "files", "halves")}
+    run_job(functools.partial(list_micrographs, **named), snakemake)

@@ -13,7 +13,9 @@ from clearice.files import read_json
 from list_micrographs import list_micrographs
 from shard_files import make_shard
 
-NAMES = st.sets(st.text("abcdefgh_0123456789", min_size=1, max_size=8), min_size=2, max_size=30)
+# What follows a separator holds no letter: names that are of different exposures.
+STEMS = st.from_regex(r"[a-h0-9]{1,4}(_[0-9]{1,3}){0,2}", fullmatch=True)
+NAMES = st.sets(STEMS, min_size=2, max_size=30)
 
 
 @settings(deadline=None)
@@ -86,11 +88,11 @@ def test_names_survive_a_byte_order_mark_and_indented_remarks(tmp_path):
 
 def test_one_image_under_two_names_is_refused():
     def record(name, digest, other=None, status="ok"):
-        sides = {"input": {"xxh3": digest}, "target": other and {"xxh3": other}}
+        sides = {"input": {"pixels_xxh3": digest}, "target": other and {"pixels_xxh3": other}}
         return {"micrograph": name, "status": status, **sides}
 
     require_distinct([record("a", "1", "2"), record("b", "3"), record("c", "3", status="rejected")])
-    with pytest.raises(InputError, match=r"1 images have several names.* found a and c"):
+    with pytest.raises(InputError, match=r"1 image with several names.* found a and c"):
         require_distinct([record("a", "1", "2"), record("b", "3"), record("c", "2", "4")])
 
 
@@ -132,7 +134,7 @@ def test_the_table_has_a_row_a_micrograph_rejected_ones_too(tmp_path):
     assert (rows["c"]["split"], rows["c"]["height_px"], rows["c"]["patches"]) == ("", "", "0")
     assert (rows["a"]["input"], rows["a"]["target"]) == ("a_EVN.mrc", "a_ODD.mrc")
     assert rows["b"]["target"] == ""
-    assert rows["b"]["warnings"] == 'odd stamp; says "hello"'
+    assert rows["b"]["warnings"] == '16 x 32 px, where most are 16 x 48; odd stamp; says "hello"'
     assert (rows["a"]["patches"], rows["a"]["pixel_size_angstrom"]) == ("3", "1.5")
 
 
@@ -149,3 +151,36 @@ def test_a_refused_list_leaves_no_table(tmp_path):
     with pytest.raises(InputError, match=r"1 of 3 micrographs are rejected"):
         make_table(tmp_path, max_rejected_fraction=0.1)
     assert not (tmp_path / "micrographs.tsv").exists()
+
+
+def rows_of(table):
+    with open(table, newline="") as file:
+        return {row["micrograph"]: row for row in csv.DictReader(file, delimiter="\t")}
+
+
+def test_what_sets_a_micrograph_apart_is_in_the_table_or_stops(tmp_path):
+    records = [make_shard(tmp_path, f"m{i}") for i in range(4)]
+    records.append(make_shard(tmp_path, "m0_DW"))
+    # Pixel halves are half as large: the micrographs are compared, not what was cut from them.
+    whole = {"height_px": 8, "width_px": 24, "pixel_size_angstrom": 3.0}
+    records.append(make_shard(tmp_path, "p", **whole, target_kind="pixel_halves"))
+    checked = {"pixel_size_angstrom": 1.5, "checks": {"stated_pixel_size": 2.0}}
+    records.append(make_shard(tmp_path, "q", **checked))
+    records.append(make_shard(tmp_path, "x", pixel_size_angstrom=4.0))
+    table = tmp_path / "micrographs.tsv"
+    list_micrographs(records, table, 0.2, 0, 0.1)
+    warnings = {name: row["warnings"] for name, row in rows_of(table).items() if row["warnings"]}
+    assert warnings == {
+        "m0_DW": "of one exposure with m0: both are kept in one split",
+        "q": "pixel size 4.5 angstrom in its header, where most headers say 1.5",
+        "x": "pixel size 4 angstrom, where most have 1.5",
+    }
+    splits = {name: row["split"] for name, row in rows_of(table).items()}
+    assert splits["m0"] == splits["m0_DW"]
+    table.unlink()
+    records.append(make_shard(tmp_path, "y", pixel_size_angstrom=4.0))
+    with pytest.raises(InputError, match="2 of 9 micrographs are not like the others"):
+        list_micrographs(records, table, 0.2, 0, 0.1)
+    assert not table.exists()
+    list_micrographs(records, table, 0.2, 0, 0.1, mixed="warn")
+    assert rows_of(table)["y"]["warnings"] == "pixel size 4 angstrom, where most have 1.5"

@@ -164,6 +164,14 @@ def spoil_record(dataset):
     (dataset.parent / "shards" / "b.json").write_text("{}")
 
 
+def one_image_for_two(dataset):
+    for name, side in (("b", "input"), ("e", "target")):
+        path = dataset.parent / "shards" / f"{name}.json"
+        record = read_json(path)
+        record[side]["pixels_xxh3"] = "0123456789abcdef"
+        write_json(path, record)
+
+
 def one_source_for_two(dataset):
     path = dataset.parent / "shards" / "b.json"
     write_json(path, read_json(path) | {"target": {"path": "b_EVN.mrc"}})
@@ -186,6 +194,7 @@ SPOILT = {
     change_record("dtype", "float16"): "b.json: dtype: manifest.json says float32, found float16",
     change_record("x", [0]): "b.json: coordinates: manifest.json says 2, found {1, 2}",
     change_record("status", "rejected"): "b.json: status: manifest.json says ok, found rejected",
+    one_image_for_two: "e (target): the same image as b (input): pixels_xxh3 0123456789abcdef",
     spoil_record: "b.json: unreadable shard record",
     one_source_for_two: "b (target): cut from b_EVN.mrc as is b (input)",
     lambda dataset: binary(dataset, "a").unlink(): "no such file",

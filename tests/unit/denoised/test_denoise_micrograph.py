@@ -157,3 +157,16 @@ def test_halves_on_different_scales_have_no_noise_to_compare():
     readers = [MemoryReader(image) for image in (20 * truth + raw, target)]
     with pytest.raises(InputError, match="different scales"):
         half_noise([MicrographRows(reader) for reader in readers])
+
+
+def test_the_pixel_size_of_a_table_is_the_results(tmp_path, model_file):
+    path = write_half(tmp_path / "raw.mrc", noisy_pair()[1].astype(np.float32))
+    denoised, record = tmp_path / "a.mrc", tmp_path / "a.json"
+    denoise_micrograph(path, model_file, denoised, record, denoising(), pixel_size_angstrom=0.885)
+    with mrcfile.open(denoised) as file:
+        assert file.voxel_size.x == pytest.approx(0.885)
+    facts = json.loads(record.read_text())
+    assert facts["pixel_size_angstrom"] == 0.885
+    assert facts["warnings"] == [
+        "raw.mrc: the STAR file says 0.885 angstrom per pixel, the header 1.25: 0.885 is used"
+    ]

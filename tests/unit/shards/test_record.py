@@ -64,7 +64,7 @@ def test_sources_are_named_by_size_and_content(tmp_path):
     entry = source_entry(tmp_path / "a.mrc")
     assert entry["bytes"] == 6
     assert entry["xxh3"] == xxhash.xxh3_64_hexdigest(b"pixels")
-    absent = {"path": str(tmp_path / "b.mrc"), "bytes": None, "xxh3": None}
+    absent = {"path": str(tmp_path / "b.mrc"), "bytes": None, "xxh3": None, "pixels_xxh3": None}
     assert source_entry(tmp_path / "b.mrc") == absent
 
 

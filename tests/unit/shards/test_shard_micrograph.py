@@ -288,3 +288,38 @@ def test_real_half_sets_become_shards(tmp_path, real_data):
     assert first.std() == pytest.approx(1, rel=0.05)
     assert second.std() == pytest.approx(0.14, rel=0.1)
     assert abs(record["half_correlation"]) < 0.02
+
+
+@pytest.mark.parametrize("target", KINDS)
+def test_the_hash_of_the_pixels_is_that_of_the_whole_image(tmp_path, target):
+    image, other = noise_image(64, 48), noise_image(64, 48, 1)
+    path = write_mrc(tmp_path / "a.mrc", image, order=">")
+    half = write_mrc(tmp_path / "b.mrc", other)
+    record, *_ = make_shard(tmp_path, path, half, target=target, hot_pixel_threshold=3.0)
+    assert record["input"]["pixels_xxh3"] == xxhash.xxh3_64_hexdigest(image.tobytes())
+    if target == "halves":
+        assert record["target"]["pixels_xxh3"] == xxhash.xxh3_64_hexdigest(other.tobytes())
+
+
+@pytest.mark.parametrize("target", KINDS)
+@pytest.mark.parametrize("stated", [None, 1.499, 0.885])
+def test_a_stated_pixel_size_is_used_and_the_headers_is_told(tmp_path, target, stated):
+    paths = [write_mrc(tmp_path / f"{i}.mrc", noise_image(64, 48, i)) for i in range(2)]
+    halves = target == "halves"
+    shard_micrograph(
+        input=str(paths[0]),
+        target=str(paths[1]) if halves else None,
+        input_bin=tmp_path / "m.input.bin",
+        target_bin=tmp_path / "m.target.bin",
+        record=tmp_path / "m.json",
+        micrograph="m",
+        patches=patches_section(target=target),
+        pixel_size_angstrom=stated,
+    )
+    record = read_shard_record(tmp_path / "m.json")
+    binning = 2 if target == "auto" else 1
+    assert record["pixel_size_angstrom"] == pytest.approx(binning * (stated or 1.5))
+    off = stated and pytest.approx(1.5 / stated - 1)
+    assert record["checks"]["stated_pixel_size"] == off
+    words = "the STAR file says 0.885 angstrom per pixel, the header 1.5: 0.885 is used"
+    assert (words in record["warnings"]) == (stated == 0.885)

@@ -3,12 +3,16 @@
 import concurrent.futures
 import dataclasses
 import os
+import sys
 from pathlib import Path
 
 from clearice.dataset.manifest import ITEM_BYTES, SIDES, patch_bytes
 from clearice.disk import disk_full, free_bytes
 from clearice.errors import InputError
+from clearice.micrographs.collection import Member, compare, in_words
+from clearice.micrographs.copies import find_copies, several_names
 from clearice.micrographs.halves import check_headers
+from clearice.micrographs.links import links_in_words
 from clearice.micrographs.mrc import open_micrograph
 from clearice.shards.patches import patch_origins
 
@@ -24,6 +28,7 @@ class PlannedMicrograph:
     """One micrograph as its headers describe it; `reason` says why it would be rejected.
 
     `height_px`, `width_px` and `n_patches` are None where there is no header to read yet.
+    `member` is what it is in a set of micrographs, where its own header was read.
     """
 
     name: str
@@ -31,6 +36,7 @@ class PlannedMicrograph:
     width_px: int | None = None
     n_patches: int | None = None
     reason: str | None = None
+    member: Member | None = None
 
 
 def plan_micrographs(config, micrographs):
@@ -59,14 +65,18 @@ def _planned(config, files):
         return _cut(config, files, section["height_px"], section["width_px"])
     if source == "empiar" and not is_there:
         return PlannedMicrograph(files.name)
+    member = None
     try:
         with open_micrograph(files.input) as first:
+            shape = first.height_px, first.width_px
+            stated = getattr(files, "pixel_size_angstrom", None)
+            member = Member(files.name, *shape, first.pixel_size_angstrom, stated)
             if _has_halves(config, files):
                 with open_micrograph(files.target) as second:
                     check_headers(first, second)
-            return _cut(config, files, first.height_px, first.width_px)
+            return dataclasses.replace(_cut(config, files, *shape), member=member)
     except InputError as error:
-        return PlannedMicrograph(files.name, n_patches=0, reason=str(error))
+        return PlannedMicrograph(files.name, n_patches=0, reason=str(error), member=member)
 
 
 def _has_halves(config, files):
@@ -174,13 +184,56 @@ def gib(count):
     return f"{count / GIB:,.1f} GiB" if count >= GIB / 10 else f"{count / 2**20:,.1f} MiB"
 
 
-def check_disk(config, micrographs, jobs):
+def examine_set(config, micrographs, planned):
+    """Return (what the set is made of, lines of warning, faults) of what is on disk by now.
+
+    The first is one line, None for a simulation, which is one set by construction. Reads a few
+    rows of every file, to find copies.
+    """
+    members = [m.member for m in planned if m.member]
+    if not members:
+        return None, [], []
+    usable = [m.name for m in planned if m.reason is None and m.member]
+    compared = compare(members, config["micrographs"], usable)
+    links = links_in_words(micrographs)
+    files = [
+        (name, path)
+        for name in usable
+        for path in (micrographs[name].input, micrographs[name].target)
+        if path
+    ]
+    faults = [compared.fault, several_names(find_copies(files))]
+    lines = ([links] if links else []) + compared.lines
+    return in_words(members), lines, [fault for fault in faults if fault]
+
+
+def check_start(config, micrographs, jobs):
+    """Say what the set is made of; raise InputError if it is not one set, or the disk too small.
+
+    `jobs` as for check_disk. Costs the reading of headers and of a few rows, and nothing if no
+    micrograph is cut or listed.
+    """
+    planned = None
+    if {rule for rule, _ in jobs} & {"shard_micrograph", "list_micrographs"}:
+        planned = plan_micrographs(config, micrographs)
+        there, warnings, faults = examine_set(config, micrographs, planned)
+        if there:
+            print(f"micrographs: {there}", file=sys.stderr)
+        for line in warnings:
+            print(f"warning: {line}", file=sys.stderr)
+        for fault in faults:
+            raise fault
+    check_disk(config, micrographs, jobs, planned)
+
+
+def check_disk(config, micrographs, jobs, planned=None):
     """Raise InputError if the disk can't hold what `jobs` write.
 
     `jobs` are (name of the rule, name of the micrograph or None) of every job that will run;
-    `micrographs` is name -> MicrographFiles. Costs the reading of headers, and nothing if no
-    job writes much. Denoised micrographs count as soon as something asks for them, though their
-    jobs are known only after the micrographs have been listed.
+    `micrographs` is name -> MicrographFiles; `planned` what plan_micrographs returned, if it was
+    asked. Costs the reading of headers, and nothing if no job writes much. Denoised micrographs
+    count as soon as something asks for them, though their jobs are known only after the micrographs
+    have been listed.
     """
     rules = {}
     for rule, micrograph in jobs:
@@ -195,7 +248,7 @@ def check_disk(config, micrographs, jobs):
     }
     if not any(wanted.values()):
         return
-    planned = plan_micrographs(config, micrographs)
+    planned = planned or plan_micrographs(config, micrographs)
     missing = bytes_missing(config, planned, micrographs, wanted)
     if shortages := disk_shortages(missing):
         raise shortages[0]

@@ -13,6 +13,7 @@ from clearice.planning import (
     bytes_missing,
     bytes_to_write,
     disk_shortages,
+    examine_set,
     existing,
     gib,
     plan_micrographs,
@@ -37,6 +38,7 @@ def plan(config):
     micrographs = find_micrographs(config)
     planned = plan_micrographs(config, micrographs)
     faults, splits = [], {}
+    print_set(config, micrographs, planned, faults)
     print_micrographs(planned, faults, config["micrographs"])
     try:
         splits = planned_splits(config, planned)
@@ -51,6 +53,16 @@ def plan(config):
         print_wrapped("stops", str(fault))
     if faults:
         raise InputError(f"this run would stop, see `stops` in the plan; reasons: {len(faults)}")
+
+
+def print_set(config, micrographs, planned, faults):
+    """Print what the micrographs are, in one line, and what about them deserves a warning."""
+    there, warnings, found = examine_set(config, micrographs, planned)
+    if there:
+        print_wrapped("set", there)
+    for line in warnings:
+        print_wrapped("  warning", line)
+    faults += found
 
 
 def print_micrographs(planned, faults, section):

@@ -1,7 +1,9 @@
 """The table of all micrographs, rejected ones too, and what it may not hold."""
 
 from clearice.errors import InputError
-from clearice.micrographs.checks import measured_names
+from clearice.micrographs.checks import STATED_PIXEL_SIZE, measured_names
+from clearice.micrographs.collection import Member, compare
+from clearice.micrographs.copies import several_names
 from clearice.tsv import table_text
 from clearice.wording import listed
 
@@ -13,20 +15,35 @@ COLUMNS = [
 
 
 def require_distinct(records):
-    """Raise InputError if accepted micrographs share a file's content: the split would leak."""
+    """Raise InputError if accepted micrographs share their pixels: the split would leak."""
     users = {}
     for record in records:
-        hashes = {(record[side] or {}).get("xxh3") for side in ("input", "target")}
+        hashes = {(record[side] or {}).get("pixels_xxh3") for side in ("input", "target")}
         for digest in (hashes - {None}) if record["status"] == "ok" else ():
             users.setdefault(digest, []).append(record["micrograph"])
-    shared = sorted({" and ".join(names) for names in users.values() if len(names) > 1})
-    if shared:
-        raise InputError(
-            f"{len(shared)} images have several names, so copies could end up in both splits",
-            expected="one micrograph per image",
-            found=listed(shared),
-            advice="remove the duplicates",
-        )
+    if fault := several_names(names for names in users.values() if len(names) > 1):
+        raise fault
+
+
+def compare_records(records, section):
+    """Return the collection.Comparison of the accepted micrographs among `records`.
+
+    `section` is `micrographs` of config.yaml.
+    """
+    members = []
+    for record in records:
+        if record["status"] != "ok":
+            continue
+        binning = 2 if record["target_kind"] == "pixel_halves" else 1
+        used, header, stated = record["pixel_size_angstrom"], record["pixel_size_angstrom"], None
+        off = record["checks"].get(STATED_PIXEL_SIZE.name)
+        if off is not None:
+            header, stated = used * (1 + off) / binning, used / binning
+        elif used is not None:
+            header = used / binning
+        shape = [binning * record[key] for key in ("height_px", "width_px")]
+        members.append(Member(record["micrograph"], *shape, header, stated))
+    return compare(members, section)
 
 
 def allowed_fraction(on_error, max_rejected_fraction):
@@ -49,10 +66,11 @@ def check_rejected(records, allowed):
         )
 
 
-def micrograph_table(records, splits):
+def micrograph_table(records, splits, warnings):
     """Return micrographs.tsv as text: one row per micrograph in the order of `records`.
 
-    `splits` is what split_of returned; rejected micrographs have none.
+    `splits` is what split_of returned; rejected micrographs have none. `warnings` is name -> list
+    of texts, what sets a micrograph apart from the others.
     """
     rows = []
     for record in records:
@@ -63,5 +81,6 @@ def micrograph_table(records, splits):
         row["pixel_size_angstrom"] = None if size is None else str(size)  # with all its digits
         row |= {side: (record[side] or {}).get("path") for side in ("input", "target")}
         row |= {name: record["checks"].get(name) for name in measured_names()}
-        rows.append({**row, "warnings": "; ".join(record["warnings"])})
+        texts = warnings.get(record["micrograph"], []) + record["warnings"]
+        rows.append({**row, "warnings": "; ".join(texts)})
     return table_text(COLUMNS, rows)

@@ -5,6 +5,8 @@ from pathlib import Path
 import xxhash
 
 from clearice.errors import InputError
+from clearice.micrographs.exposures import exposures
+from clearice.wording import listed
 
 
 def split_of(names, test_fraction, seed, test_micrographs=None):
@@ -13,8 +15,10 @@ def split_of(names, test_fraction, seed, test_micrographs=None):
     A micrograph goes into the test split if the hash of its name and the seed, as a fraction of
     all hashes, is below `test_fraction`: adding or removing others never moves it. Only where that
     leaves a split empty (few micrographs), the one with the smallest hash goes into the test split,
-    or the one with the largest into the training split. `test_micrographs`,
-    names, replaces the hash. Raises InputError for fewer than two names, or if a split stays empty.
+    or the one with the largest into the training split. `test_micrographs`, names, replaces the
+    hash. Images of one exposure (X and X_DW, see micrographs/exposures.py) go together, by the
+    hash of what their names share. Raises InputError for fewer than two names, or if a split stays
+    empty.
     """
     if len(names) < 2:
         raise InputError(
@@ -22,21 +26,28 @@ def split_of(names, test_fraction, seed, test_micrographs=None):
             found=", ".join(names) or "none",
             advice="add micrographs, or fix the rejected ones",
         )
+    exposure = exposures(names)
+    if len(set(exposure.values())) < 2:
+        raise InputError(
+            "training and testing need two exposures, and by their names all are of one",
+            found=listed(sorted(names)),
+            advice="add micrographs, or name the files otherwise in a .tsv",
+        )
     if test_micrographs is None:
-        fractions = {name: hash_fraction(name, seed) for name in names}
-        tested = {name for name in names if fractions[name] < test_fraction}
-        tested |= {min(names, key=fractions.get)}
-        if len(tested) == len(names):
-            tested -= {max(names, key=fractions.get)}
+        fractions = {name: hash_fraction(name, seed) for name in set(exposure.values())}
+        tested = {name for name in fractions if fractions[name] < test_fraction}
+        tested |= {min(fractions, key=fractions.get)}
+        if len(tested) == len(fractions):
+            tested -= {max(fractions, key=fractions.get)}
     else:
-        tested = set(test_micrographs) & set(names)
-        if len(tested) in (0, len(names)):
+        tested = {exposure[name] for name in set(test_micrographs) & set(names)}
+        if len(tested) in (0, len(set(exposure.values()))):
             raise InputError(
                 "split.test_micrographs leaves a split empty",
                 expected=f"1 to {len(names) - 1} of the {len(names)} accepted micrographs",
-                found=len(tested),
+                found=len(set(test_micrographs) & set(names)),
             )
-    return {name: "test" if name in tested else "train" for name in names}
+    return {name: "test" if exposure[name] in tested else "train" for name in names}
 
 
 def hash_fraction(name, seed):

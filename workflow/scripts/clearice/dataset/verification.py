@@ -94,7 +94,7 @@ def shard_faults(folder, manifest):
     segments = [s for split in SPLITS for s in manifest["splits"][split]["segments"]]
     if not any((folder / segment["shard"]).is_file() for segment in segments):
         return []
-    faults, sources = [], {}
+    faults, sources, images = [], {}, {}
     for segment in segments:
         try:
             record = json.loads((folder / segment["shard"]).read_text(encoding="utf-8"))
@@ -112,10 +112,14 @@ def shard_faults(folder, manifest):
             if found[key] != expected[key]
         ]
         for side in SIDES:
-            path = (record.get(side) or {}).get("path")
-            other = sources.setdefault(path, f"{segment['micrograph']} ({side})")
-            if path is not None and other != f"{segment['micrograph']} ({side})":
-                faults.append(f"{segment['micrograph']} ({side}): cut from {path} as is {other}")
+            source, here = record.get(side) or {}, f"{segment['micrograph']} ({side})"
+            path, pixels = source.get("path"), source.get("pixels_xxh3")
+            other = sources.setdefault(path, here)
+            same = images.setdefault(pixels, here)
+            if path is not None and other != here:
+                faults.append(f"{here}: cut from {path} as is {other}")
+            elif pixels is not None and same != here:
+                faults.append(f"{here}: the same image as {same}: pixels_xxh3 {pixels}")
     return faults
 
 

@@ -41,7 +41,8 @@ class Batch:
 
     def is_done(self, task):
         """Say whether the result of a tasks.Task exists and is that of unchanged files."""
-        return is_done(task.record, task.files, task.output, self._model, self._settings)
+        size = task.pixel_size_angstrom
+        return is_done(task.record, task.files, task.output, self._model, self._settings, size)
 
     def sizes_px(self, tasks):
         """Return the pixels of each task's result, from headers; 0 where there is no good one."""
@@ -116,6 +117,7 @@ class Batch:
             task.output,
             self._settings,
             self._device,
+            task.pixel_size_angstrom,
             watch=self._watch,
             count=progress.add_pixels,
         )

@@ -13,6 +13,7 @@ from clearice.denoised.averaging import mean_bands, require_equal_noise
 from clearice.denoised.tiles import chosen_tile_px, denoise_bands
 from clearice.errors import InputError
 from clearice.files import xxh3_of_file
+from clearice.micrographs.collection import pixel_size_warnings
 from clearice.micrographs.mrc import open_micrograph
 from clearice.micrographs.mrc_writer import write_micrograph
 from clearice.micrographs.rows import MicrographRows, hot_pixel_limit
@@ -59,14 +60,24 @@ def load_denoiser(path, device_name):
 
 
 def write_denoised(
-    network, model, files, denoised, settings, device, *, watch=lambda: None, count=lambda px: None
+    network,
+    model,
+    files,
+    denoised,
+    settings,
+    device,
+    pixel_size_angstrom=None,
+    *,
+    watch=lambda: None,
+    count=lambda px: None,
 ):
     """Denoise `files`, [micrograph] or [input half, other half], into one MRC file.
 
     `model` is the identity that load_denoiser returns; `settings` hold dtype, tile_px,
     hot_pixel_threshold and average_halves: true (of a pair, the mean of both denoised halves),
     auto (the same where they are equally noisy, else the input half alone) or false (the input
-    half alone). `watch` is called before every block read and may raise; `count` gets the pixels
+    half alone). `pixel_size_angstrom` is what a table states, and is used in place of the header's.
+    `watch` is called before every block read and may raise; `count` gets the pixels
     of each finished band.
     Returns the facts of the result as a dict. Raises InputError for files that cannot be used.
     """
@@ -83,6 +94,10 @@ def write_denoised(
         ]
         folder = Path(denoised).parent
         first = readers[0]
+        pixel_size = pixel_size_angstrom or first.pixel_size_angstrom
+        _, doubts = pixel_size_warnings(first.pixel_size_angstrom, pixel_size_angstrom)
+        warnings = [f"{Path(first.path).name}: {text}" for text in doubts]
+        warnings += [f"{Path(r.path).name}: {text}" for r in readers for text in r.warnings]
         both = ", mean of both halves" if averaging["averaged_halves"] else ""
         write_micrograph(
             denoised,
@@ -90,7 +105,7 @@ def write_denoised(
             first.height_px,
             first.width_px,
             dtype=settings["dtype"],
-            pixel_size_angstrom=first.pixel_size_angstrom,
+            pixel_size_angstrom=pixel_size,
             origin=first.origin,
             label=f"clearice {__version__}: denoised, {model['architecture']} {model['xxh3']}"
             + both,
@@ -98,12 +113,13 @@ def write_denoised(
         return {
             "height_px": first.height_px,
             "width_px": first.width_px,
-            "pixel_size_angstrom": first.pixel_size_angstrom,
+            "pixel_size_angstrom": pixel_size,
+            "stated_pixel_size_angstrom": pixel_size_angstrom,
             "mean": halves[0].survey.input.location,
             "std": halves[0].survey.input.scale,
             "hot_pixels": sum(rows.hot_pixels for rows in used),
             **averaging,
-            "warnings": [f"{Path(r.path).name}: {text}" for r in readers for text in r.warnings],
+            "warnings": warnings,
         }
 
 

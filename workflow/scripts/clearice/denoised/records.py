@@ -35,7 +35,7 @@ def write_record(path, micrograph, states, denoised, model, settings, **facts):
     write_json(path, record)
 
 
-def is_done(path, files, denoised, model, settings):
+def is_done(path, files, denoised, model, settings, stated_pixel_size_angstrom=None):
     """Say whether the record in `path` is that of an unchanged result of the same work.
 
     A file whose time of change alone is another one is read again: its hash tells.
@@ -45,6 +45,7 @@ def is_done(path, files, denoised, model, settings):
         same = (
             record["model"]["xxh3"] == model["xxh3"]
             and record["settings"] == {name: settings[name] for name in _SETTINGS}
+            and record.get("stated_pixel_size_angstrom") == stated_pixel_size_angstrom
             and record["denoised"]["bytes"] == os.stat(denoised).st_size
             and len(record["files"]) == len(files)
         )

@@ -12,7 +12,7 @@ class StarTable:
     """The micrographs that a .star file names, and the .star file of their results.
 
     path; output (the file to write); micrographs: a list of (name, files) per row, where files is
-    (micrograph,) or (input half, other half).
+    (micrograph,) or (input half, other half); pixel_sizes: a list, what the table states.
     """
 
     def __init__(self, path, folder, halves=None):
@@ -26,6 +26,7 @@ class StarTable:
         self._blocks = tables.text_of_star(path)
         self._loop = tables.micrograph_loop(self._blocks, path)
         rows = self._blocks[self._loop]
+        self.pixel_sizes = tables.stated_pixel_sizes(self._blocks, rows)
         by_role = self._named_files(rows, halves)
         names = rows["rlnMicrographName"] if "rlnMicrographName" in rows else by_role[0]
         found = [tables.paths_beside(paths, path, Path(), True) for paths in by_role]

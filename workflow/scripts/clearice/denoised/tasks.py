@@ -20,6 +20,8 @@ class Task:
     name: str
     files: tuple
     folder: Path  # of the results
+    # What a table states, in place of the header's; without one it is still the same task.
+    pixel_size_angstrom: float | None = dataclasses.field(default=None, compare=False)
 
     @property
     def output(self):
@@ -59,7 +61,10 @@ def find_tasks(words, folder, halves=None):
         if word.endswith(".star"):
             table = StarTable(word, folder, halves)
             found.tables.append(table)
-            found.tasks += [Task(name, files, folder) for name, files in table.micrographs]
+            found.tasks += [
+                Task(name, files, folder, size)
+                for (name, files), size in zip(table.micrographs, table.pixel_sizes, strict=True)
+            ]
             continue
         try:
             paths += _expanded(word, folder)

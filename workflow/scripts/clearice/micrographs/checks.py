@@ -125,6 +125,14 @@ DEPENDENT_PIXELS = Check(
     "an integrating camera gives more; with patches.target auto nothing is trained instead",
 )
 
+STATED_PIXEL_SIZE = Check(
+    "stated_pixel_size",
+    "pixel size of the header over that of the STAR file's optics group, less 1",
+    0.01,
+    WARNING,
+    "the STAR file says {stated} angstrom per pixel, the header {header}: {stated} is used",
+    "the optics group is what was calibrated; a header holds it to 4 digits at least",
+)
 CHECKS = (
     SHARED_NOISE,
     ONE_IMAGE,
@@ -137,6 +145,7 @@ CHECKS = (
     FILTERED_HALF,
     NEIGHBOUR_NOISE,
     DEPENDENT_PIXELS,
+    STATED_PIXEL_SIZE,
 )
 
 

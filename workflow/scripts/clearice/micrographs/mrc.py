@@ -11,6 +11,7 @@ import os
 import zlib
 
 import numpy as np
+import xxhash
 
 from clearice.errors import InputError
 from clearice.micrographs.mrc_header import HEADER_BYTES, check_length, parse_header
@@ -34,7 +35,9 @@ class MicrographReader:
     """Rows of one MRC image. A context manager.
 
     path, height_px, width_px, mode, dtype (of a stored pixel), pixel_size_angstrom (or None),
-    origin (x, y, z; angstrom), warnings (list of str), header_bytes (the 1,024 raw bytes).
+    origin (x, y, z; angstrom), warnings (list of str), header_bytes (the 1,024 raw bytes);
+    pixels_xxh3: 16 hex digits of XXH3-64 over the pixels as little-endian float32, None until
+    blocks() has come to its end. Equal for one image in two modes or byte orders, or compressed.
     """
 
     def __init__(self, path):
@@ -47,7 +50,7 @@ class MicrographReader:
             self._file.close()
             raise
         self._header = header
-        self._reached_end = False
+        self._reached_end, self.pixels_xxh3 = False, None
         self.height_px, self.width_px = header.height_px, header.width_px
         self.mode, self.dtype = header.mode, np.dtype(header.dtype)
         self.pixel_size_angstrom = header.pixel_size_angstrom
@@ -86,9 +89,13 @@ class MicrographReader:
         """Yield (first, float32 (b, W)) over the image, in order; the buffer is used again."""
         rows = rows or max(2, BLOCK_BYTES // (4 * self.width_px))
         buffer = np.empty((min(rows, self.height_px), self.width_px), np.float32)
+        digest = xxhash.xxh3_64()
         for first in range(0, self.height_px, rows):
             count = min(rows, self.height_px - first)
-            yield first, self.read_rows(first, count, buffer[:count])
+            block = self.read_rows(first, count, buffer[:count])
+            digest.update(block)  # while it is in the cache
+            yield first, block
+        self.pixels_xxh3 = digest.hexdigest()
 
     def _read_converted(self, offset, out):
         """Convert a few rows at a time: the stored pixels never need much memory."""

@@ -10,6 +10,7 @@ from pathlib import Path, PurePath
 
 from clearice.errors import InputError
 from clearice.micrographs import tables
+from clearice.micrographs.links import without_links
 
 _NAME = re.compile(r"[^\s./\\{}\[\]*?\"'<>|-][^/\\{}\[\]*?\"'<>|\t\r\n]*")
 
@@ -18,7 +19,8 @@ _NAME = re.compile(r"[^\s./\\{}\[\]*?\"'<>|-][^/\\{}\[\]*?\"'<>|\t\r\n]*")
 class MicrographFiles:
     """The files of one micrograph.
 
-    `target` is its other half, `truth` the noise-free image, `centres` the table of its particles.
+    `target` is its other half, `truth` the noise-free image, `centres` the table of its particles,
+    `pixel_size_angstrom` what a table states, and `links` other paths of the same input file.
     """
 
     name: str
@@ -26,6 +28,8 @@ class MicrographFiles:
     target: str | None = None
     truth: str | None = None
     centres: str | None = None
+    pixel_size_angstrom: float | None = None
+    links: tuple = ()
 
 
 def find_micrographs(config, directory="."):
@@ -40,7 +44,7 @@ def find_micrographs(config, directory="."):
     elif section["source"] == "empiar":
         found = _paired(_published(config["empiar"], directory), section["halves"])
     else:
-        found = _on_disk(section, Path(directory))
+        found = without_links(_on_disk(section, Path(directory)), directory)
     _require_distinct_names(found)
     if config["patches"]["target"] == "halves":
         _require_targets(found)
@@ -169,7 +173,7 @@ def _of_star(table, halves, directory, skip_missing):
     rlnMicrographName counts; with `halves`, X.mrc stands for the X_EVN.mrc and X_ODD.mrc (or
     even/X.mrc and odd/X.mrc) beside it, unless it is itself a half.
     """
-    columns = tables.columns_of_star(directory / table)
+    columns, sizes = tables.columns_of_star(directory / table)
     paths = columns.get("rlnMicrographName")
     if "rlnMicrographNameEven" in columns and "rlnMicrographNameOdd" in columns:
         by_role = [columns["rlnMicrographNameEven"], columns["rlnMicrographNameOdd"]]
@@ -179,13 +183,21 @@ def _of_star(table, halves, directory, skip_missing):
     elif halves is None:
         by_role = [paths]
     elif any(role_of(path, halves)[0] for path in paths):
-        return _paired(tables.paths_beside(paths, table, directory, skip_missing), halves)
+        files = tables.paths_beside(paths, table, directory, skip_missing)
+        stated = dict(zip(files, sizes, strict=True))
+        return [
+            dataclasses.replace(pair, pixel_size_angstrom=stated[pair.input])
+            for pair in _paired(files, halves)
+        ]
     else:
         roles = "input", "target"
         by_role = [[half_beside(path, halves[role]) for path in paths] for role in roles]
     found = [tables.paths_beside(files, table, directory, skip_missing) for files in by_role]
     names = map(micrograph_name, paths)
-    return [MicrographFiles(*row) for row in zip(names, *found, strict=True)]
+    return [
+        MicrographFiles(name, *files, pixel_size_angstrom=size)
+        for name, size, *files in zip(names, sizes, *found, strict=True)
+    ]
 
 
 def half_beside(path, mark):

@@ -1,6 +1,7 @@
 """Tables that name micrographs: tab-separated ones, and RELION's STAR files."""
 
 import csv
+import math
 from pathlib import PurePath
 
 from clearice.errors import InputError
@@ -44,10 +45,55 @@ def rows_of_tsv(table, directory, skip_missing=False):
 
 
 def columns_of_star(path):
-    """Return column -> list of str of the loop in the STAR file `path` that names micrographs."""
+    """Return what the loop in the STAR file `path` says that names micrographs.
+
+    column -> list of str, and the list of their pixel sizes (stated_pixel_sizes).
+    """
     blocks = _blocks_of_star(path)
     block = blocks[micrograph_loop(blocks, path)]
-    return {name: [str(value) for value in block[name]] for name in block.columns}
+    columns = {name: [str(value) for value in block[name]] for name in block.columns}
+    return columns, stated_pixel_sizes(blocks, block)
+
+
+def stated_pixel_sizes(blocks, rows):
+    """Return the pixel size in angstrom of each of `rows`, a list; None where nothing states one.
+
+    `blocks` are those of a STAR file, `rows` its loop of micrographs. Their optics groups count
+    (RELION 3.1 and later), or else the columns of the loop itself, where detector pixels (um) over
+    magnification is what RELION before 3.1 wrote.
+    """
+    optics, sizes = blocks.get("optics", {}), [None] * len(rows)
+    if "rlnOpticsGroup" in optics and "rlnOpticsGroup" in rows:
+        columns = {name: _values(optics[name]) for name in optics}
+        groups = dict(zip(columns["rlnOpticsGroup"], _pixel_sizes(columns), strict=True))
+        sizes = [groups.get(group) for group in _values(rows["rlnOpticsGroup"])]
+    own = _pixel_sizes({name: _values(rows[name]) for name in rows})
+    return [size or other for size, other in zip(sizes, own, strict=True)]
+
+
+def _values(column):
+    """Return the texts of a column of a loop, or of the one value of a block that is no loop."""
+    return [str(column)] if isinstance(column, str | int | float) else list(map(str, column))
+
+
+def _pixel_sizes(columns):
+    rows = len(next(iter(columns.values())))
+    if "rlnMicrographPixelSize" in columns:
+        return [_positive(text) for text in columns["rlnMicrographPixelSize"]]
+    old = [columns.get(name) for name in ("rlnDetectorPixelSize", "rlnMagnification")]
+    if None in old:
+        return [None] * rows
+    both = [(_positive(pixel), _positive(times)) for pixel, times in zip(*old, strict=True)]
+    return [pixel and times and 1e4 * pixel / times for pixel, times in both]
+
+
+def _positive(text):
+    """Return the number in a text if it is finite and above 0, else None."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if 0 < number < math.inf else None
 
 
 def text_of_star(path):

@@ -33,8 +33,11 @@ def file_states(paths):
 
 
 def source_entry(path):
-    """Return path, size and XXH3-64 of a source file; nulls where it cannot be read."""
-    entry = {"path": os.fspath(path), "bytes": None, "xxh3": None}
+    """Return path, size and XXH3-64 of a source file; nulls where it cannot be read.
+
+    `pixels_xxh3` is null until the pixels have been read.
+    """
+    entry = {"path": os.fspath(path), "bytes": None, "xxh3": None, "pixels_xxh3": None}
     try:
         entry["bytes"] = os.stat(path).st_size
         entry["xxh3"] = xxh3_of_file(path)

@@ -26,11 +26,13 @@ def shard_micrograph(
     dtype="float32",
     on_error="skip",
     target=None,
+    pixel_size_angstrom=None,
     **_only_for_the_workflow,
 ):
     """Write the shard of `micrograph`: two files of patches (n, size, size) and their record.
 
-    `patches` holds the keys of that section of config.yaml. A bad micrograph leaves a record
+    `patches` holds the keys of that section of config.yaml; `pixel_size_angstrom` is what a table
+    states, and is used in place of the header's. A bad micrograph leaves a record
     with status rejected and two empty files, or raises InputError with `on_error` stop.
     """
     allowed = {"halves": [True], "auto": [True, False]}.get(patches["target"], [False])
@@ -48,7 +50,11 @@ def shard_micrograph(
         sources = dict(zip(("input", "target"), pool.map(source_entry, paths), strict=False))
         checks = {}  # what was measured stays in the record of a rejected micrograph
         try:
-            facts, limits = survey_sides(pool, images, patches, dtype, checks)
+            facts, limits, digests = survey_sides(
+                pool, images, patches, dtype, checks, pixel_size_angstrom
+            )
+            for source, digest in zip(sources.values(), digests, strict=True):
+                source["pixels_xxh3"] = digest
         except InputError as error:
             if on_error == "stop":
                 raise

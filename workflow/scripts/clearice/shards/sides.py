@@ -11,6 +11,8 @@ import math
 from pathlib import Path
 
 from clearice.errors import InputError
+from clearice.micrographs.checks import STATED_PIXEL_SIZE
+from clearice.micrographs.collection import pixel_size_warnings
 from clearice.micrographs.halves import check_headers
 from clearice.micrographs.mrc import open_micrograph
 from clearice.micrographs.normalisation import normalise
@@ -35,16 +37,19 @@ def images_of(paths, target):
     return [(paths[0], diagonal) for diagonal in (0, 1)], "pixel_halves"
 
 
-def survey_sides(pool, images, patches, dtype, checks):
-    """Survey the image or the pair; return facts for the record, and each image's hot-pixel limit.
+def survey_sides(pool, images, patches, dtype, checks, stated_pixel_size_angstrom=None):
+    """Survey the image or the pair; return facts for the record, limits, and hashes of pixels.
 
     `patches` holds the keys of that section of config.yaml; `pool` runs one pass per image. The
     numbers of micrographs/checks.py go into the dict `checks`, also where this ends in an error.
+    `stated_pixel_size_angstrom` is a table's, which counts more than a header's. Limits are those
+    of each image's hot pixels, hashes (pixels_xxh3) one per file.
     Raises InputError if the micrograph cannot be used.
     """
     with contextlib.ExitStack() as stack:
         readers = [stack.enter_context(_opened(image)) for image in images]
         facts = header_facts(readers, patches)
+        _use_pixel_size(facts, images, stated_pixel_size_angstrom, checks)
         limits = [hot_pixel_limit(reader, patches["hot_pixel_threshold"]) for reader in readers]
     shape = facts["height_px"], facts["width_px"]
     difference = None
@@ -57,8 +62,10 @@ def survey_sides(pool, images, patches, dtype, checks):
         whole = pool.submit(_survey, (images[0][0], None), limits[0] and limits[0] * math.sqrt(2))
     surveys = list(pool.map(_survey, images, limits))
     survey = surveys[0][0]
+    digests = [digest for *_, digest in surveys]
     if whole:
-        affine = whole.result()[0].input
+        of_whole, _, digest = whole.result()
+        affine, digests = of_whole.input, [digest]
         scale = affine.scale * math.sqrt(0.5)  # of a mean of two pixels
         survey.input = dataclasses.replace(survey.input, location=affine.location, scale=scale)
     if difference:
@@ -78,14 +85,24 @@ def survey_sides(pool, images, patches, dtype, checks):
     origins = patch_origins(*shape, *grid)
     facts["n_patches"] = len(origins)
     facts["y"], facts["x"] = origins.T.tolist()
-    facts["hot_pixels"] = sum(count for _, count in surveys)
+    facts["hot_pixels"] = sum(count for _, count, _ in surveys)
     scale_of = whole.result()[0] if whole else surveys[0][0]
     both = [scale_of.input] if survey.target is None or whole else [survey.input, survey.target]
     facts["minimum"] = min(statistics.minimum for statistics in both)
     facts["maximum"] = max(statistics.maximum for statistics in both)
     facts["mean"], facts["std"] = survey.input.location, survey.input.scale
     facts["noise_floor"], facts["half_correlation"] = survey.noise_floor, survey.correlation
-    return facts, limits
+    return facts, limits, digests
+
+
+def _use_pixel_size(facts, images, stated, checks):
+    """Put a table's pixel size, in angstrom or None, into the facts, and what contradicts it."""
+    binning = 1 if images[0][1] is None else 2  # of pixel halves
+    header = facts["pixel_size_angstrom"]
+    off, warnings = pixel_size_warnings(header and header / binning, stated)
+    checks[STATED_PIXEL_SIZE.name] = off
+    facts["pixel_size_angstrom"] = stated * binning if stated else header
+    facts["warnings"] += warnings
 
 
 def header_facts(readers, patches):
@@ -156,7 +173,8 @@ def _blocks(image, limit):
 
 
 def _survey(image, limit):
-    """Return the Survey of one image and the number of its hot pixels."""
+    """Return the Survey of one image, the number of its hot pixels and the hash of its pixels."""
     with _opened(image) as micrograph:
         rows = MicrographRows(micrograph, limit)
-        return rows.survey, rows.hot_pixels
+        survey = rows.survey
+        return survey, rows.hot_pixels, getattr(micrograph, "pixels_xxh3", None)
