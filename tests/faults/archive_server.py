@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import ssl
 import threading
 import time
 import urllib.parse
@@ -30,11 +31,13 @@ class Archive:
     """`files`: path -> bytes. `misbehave(request)` names what goes wrong with a request, or None.
 
     A request is a dict: path, first and stop (None without a range), number (counts from 0).
+    `headers(request)` are sent with every file.
     """
 
-    def __init__(self):
+    def __init__(self, certificate=None):
         self.files, self.requests = {}, []
         self.misbehave = lambda request: None
+        self.headers = lambda request: {}
         self.released = threading.Event()  # set at the end, so that nothing waits any longer
         self.under_way, self.most_under_way, self.lock = 0, 0, threading.Lock()
         archive = self
@@ -45,7 +48,12 @@ class Archive:
         Handler.archive = archive
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        scheme = "http"
+        if certificate:
+            scheme, context = "https", ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*certificate)
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        self.url = f"{scheme}://127.0.0.1:{self.server.server_port}"
 
     def ranges(self, since=0):
         """Return the requested (first, stop), without the requests for the header."""
@@ -54,9 +62,9 @@ class Archive:
 
 
 @contextlib.contextmanager
-def running_archive():
-    """Serve an Archive from a thread."""
-    archive = Archive()
+def running_archive(certificate=None):
+    """Serve an Archive from a thread; over TLS with a `certificate` (its file and its key)."""
+    archive = Archive(certificate)
     thread = threading.Thread(target=archive.server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
@@ -78,8 +86,14 @@ class _Handler(BaseHTTPRequestHandler):
         first, stop = (int(match[1]), int(match[2]) + 1) if match else (None, None)
         path = urllib.parse.unquote(self.path)
         with archive.lock:
-            request = {"path": path, "first": first, "stop": stop, "number": len(archive.requests)}
+            self.asked = request = {
+                "path": path,
+                "first": first,
+                "stop": stop,
+                "number": len(archive.requests),
+            }
             archive.requests.append(request)
+            self.asked = request
             archive.under_way += 1
             self.counted = 1
             archive.most_under_way = max(archive.most_under_way, archive.under_way)
@@ -127,13 +141,15 @@ class _Handler(BaseHTTPRequestHandler):
         if fault == "another range":
             first = first + 512
         total = len(body) + 1 if fault == "another length" else len(body)
+        if (fault or "").startswith("announce "):
+            total = fault.removeprefix("announce ")
         part = body[first:stop]
         content_range = f"bytes {first}-{stop - 1}/{total}"
         self.send(206, {"Content-Range": content_range, "Content-Length": len(part)}, part, fault)
 
     def send(self, status, headers, body, fault=None):
         self.send_response(status)
-        for key, value in headers.items():
+        for key, value in {**headers, **self.archive.headers(self.asked)}.items():
             self.send_header(key, str(value))
         self.end_headers()
         if fault == "slow":

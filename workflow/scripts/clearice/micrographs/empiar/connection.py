@@ -1,4 +1,4 @@
-"""HTTP that survives a bad network: a short stall timeout, retries with longer and longer pauses.
+"""Requests that survive a bad network: a short stall timeout, retries after longer pauses.
 
 A `Fault` is what may pass (no answer, a stall, a 503, a body cut short) and is tried again; an
 `InputError` is what will not (404, 403) and ends at once.
@@ -11,10 +11,10 @@ import random
 import re
 import time
 import urllib.error
-import urllib.request
 
 from clearice import __version__
 from clearice.errors import InputError
+from clearice.micrographs.empiar.transport import open_url, printable
 
 BLOCK_BYTES = 1 << 16
 _PASSING_STATUS = {408, 425, 429, 500, 502, 503, 504}
@@ -36,7 +36,7 @@ class Fault(Exception):
     """A failure that may pass. `gained_bytes` arrived before it; the server asks for a pause."""
 
     def __init__(self, text, pause_s=0.0):
-        super().__init__(" ".join(text.split()))
+        super().__init__(printable(text))
         self.pause_s, self.gained_bytes = pause_s, 0
 
 
@@ -69,77 +69,95 @@ def opened(url, patience, byte_range=None):
     headers = {"User-Agent": f"clearice/{__version__}", "Accept-Encoding": "identity"}
     if byte_range:
         headers["Range"] = f"bytes={byte_range[0]}-{byte_range[1] - 1}"
-    request = urllib.request.Request(url, headers=headers)
     try:
-        response = urllib.request.urlopen(request, timeout=patience.stall_s)
+        response = open_url(url, headers, patience.stall_s)
     except urllib.error.HTTPError as error:
         error.close()
         raise _status_error(url, error) from None
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise _fault(error) from None
     with response:
-        if response.headers.get("Content-Encoding", "identity") != "identity":
-            raise Fault(
-                f"sent {response.headers['Content-Encoding']}-encoded, though not requested"
-            )
+        encoding = response.headers.get("Content-Encoding", "identity")
+        if encoding.strip().lower() not in ("identity", ""):
+            raise Fault(f"sent {encoding}-encoded, though not requested")
         yield response
 
 
-def blocks(response, count, patience):
-    """Yield exactly `count` bytes of the body in blocks, or raise Fault.
+def blocks(response, count, patience, may_end=False):
+    """Yield `count` bytes of the body in blocks, or raise Fault.
 
-    A connection that trickles is a stalled one.
+    A body that ends before is a Fault unless it `may_end`. A connection that trickles is a
+    stalled one; only the time spent waiting for it counts, not what the caller does meanwhile.
     """
-    left = count
-    checked_at, checked_left = time.monotonic(), left
+    left, waited_s, brought = count, 0.0, 0
     while left:
-        try:
-            block = response.read1(min(BLOCK_BYTES, left))
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            raise _fault(error) from None
+        begun = time.monotonic()
+        block = _read(response, min(BLOCK_BYTES, left))
+        waited_s += time.monotonic() - begun
+        if not block and may_end:
+            return
         if not block:
             raise Fault(f"closed the connection {left} bytes too early")
-        left -= len(block)
+        left, brought = left - len(block), brought + len(block)
         yield block
-        seconds = time.monotonic() - checked_at
-        if seconds > patience.stall_s:
-            if left and checked_left - left < patience.least_bytes:
-                raise Fault(f"sent only {checked_left - left} bytes in {seconds:.0f} s")
-            checked_at, checked_left = time.monotonic(), left
+        if waited_s > patience.stall_s:
+            if left and brought < patience.least_bytes:
+                raise Fault(f"sent only {brought} bytes in {waited_s:.0f} s")
+            waited_s, brought = 0.0, 0
 
 
 def at_end(response):
     """Whether the body has no more bytes."""
-    try:
-        return not response.read(1)
-    except (OSError, http.client.HTTPException) as error:
-        raise _fault(error) from None
+    return not _read(response, 1)
 
 
-def whole_body(response, limit_bytes):
-    """Return the body of a small answer, or raise Fault."""
-    try:
-        body = response.read(limit_bytes + 1)
-    except (OSError, http.client.HTTPException) as error:
-        raise _fault(error) from None
+def whole_body(response, limit_bytes, limit_s, patience):
+    """Return the body of a small answer, or raise Fault; InputError if it is not small."""
+    body, begun = bytearray(), time.monotonic()
+    for block in blocks(response, limit_bytes + 1, patience, may_end=True):
+        body += block
+        if time.monotonic() - begun > limit_s:
+            raise Fault(f"sent only {len(body)} bytes in {limit_s:.0f} s, and was not done")
     if len(body) > limit_bytes:
-        raise Fault(f"sent more than {limit_bytes} bytes")
-    return body
+        raise InputError(
+            "the answer is too long",
+            file=response.geturl(),
+            expected=f"at most {limit_bytes} bytes",
+            found="more",
+            advice="check empiar.entry, empiar.directory and empiar.base_url",
+        )
+    return bytes(body)
+
+
+def version_of(response):
+    """Return what the server says to tell a file from a later one of that name, or None.
+
+    The time before the tag: several servers of one archive may give one file several tags.
+    """
+    tag = response.headers.get("ETag", "").strip()
+    return response.headers.get("Last-Modified", "").strip() or tag.removeprefix("W/") or None
 
 
 def content_range(response):
     """Return (first, stop, total) of a 206 answer; total is None where the server hides it."""
     text = response.headers.get("Content-Range", "")
-    match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", text.strip())
+    match = re.fullmatch(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", text.strip())
     if not match:
         raise Fault(f"answered 206 with Content-Range {text!r}")
     first, last, total = match.groups()
     return int(first), int(last) + 1, None if total == "*" else int(total)
 
 
+def _read(response, most_bytes):
+    try:
+        return response.read1(most_bytes)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise _fault(error) from None
+
+
 def _status_error(url, error):
     """Tell a status that may pass from one that will not."""
-    status = f"HTTP {error.code} {error.reason}"
+    status = printable(f"HTTP {error.code} {error.reason}")
     if error.code in _PASSING_STATUS:
         wait = error.headers.get("Retry-After", "") if error.headers else ""
         return Fault(status, float(wait) if wait.isdecimal() else 0.0)

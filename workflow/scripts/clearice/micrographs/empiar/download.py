@@ -2,12 +2,16 @@
 
 EMPIAR publishes no checksums, so a file is believed when every byte that the server announced
 has arrived and the MRC header agrees with that length. Until then it is `X.mrc.part`, with the
-finished ranges in `X.mrc.part.json`.
+finished ranges in `X.mrc.part.json`. The header comes first and says how long the file may be:
+whatever a server announces or sends, no more is asked for.
 """
 
+import errno
+import functools
 import os
 from pathlib import Path
 
+from clearice.disk import free_bytes
 from clearice.errors import InputError
 from clearice.files import sync_folder
 from clearice.micrographs.empiar.connection import (
@@ -18,11 +22,19 @@ from clearice.micrographs.empiar.connection import (
     content_range,
     opened,
     persist,
+    version_of,
 )
-from clearice.micrographs.empiar.ranges import RangedDownload, progress_file
+from clearice.micrographs.empiar.ranges import (
+    Announced,
+    ChangedOnServer,
+    RangedDownload,
+    progress_file,
+    require_version,
+)
 from clearice.micrographs.mrc_header import HEADER_BYTES, parse_header
 
 _RANGE_BYTES = 8 << 20  # at 1.5 MB/s a connection, an interruption costs a few seconds' work
+_MOST_CHANGES = 3  # of a file on the server while it is fetched
 _PATIENCE = Patience()
 
 
@@ -34,12 +46,25 @@ def fetch_file(
     Goes on where an earlier call stopped; a `path` that is the server's file already is kept and
     its time set to now. A server without ranges gets one connection and starts from the
     beginning each time. `path` appears only when it is whole. A file whose header asks for
-    another length than the server has is refused, or with `keep_damaged` fetched as it is, for
-    the next step to reject. Raises InputError.
+    another length than the server has is refused. With `keep_damaged` a shorter one is fetched
+    as it is, and of a longer one a byte more than the header asks for, for the next step to
+    reject. A file that changes on the server meanwhile is fetched from its beginning. Raises
+    InputError.
     """
     path = Path(path)
     try:
-        _fetch(url, path, connections, patience, range_bytes, keep_damaged)
+        for _ in range(_MOST_CHANGES):
+            try:
+                return _fetch(url, path, connections, patience, range_bytes, keep_damaged)
+            except ChangedOnServer:
+                print(f"{url}: changed on the server; from the beginning", flush=True)
+                progress_file(_part(path)).unlink(missing_ok=True)
+        raise InputError(
+            f"changed on the server {_MOST_CHANGES} times while it was fetched",
+            file=url,
+            expected="the same time or tag (Last-Modified, ETag) in every answer",
+            advice="run again later, or use another mirror: empiar.base_url",
+        )
     except OSError as error:  # of the disk: those of the network became faults
         what = f"cannot be written: {error.strerror or error}"
         raise InputError(what, file=error.filename or path) from None
@@ -47,43 +72,57 @@ def fetch_file(
 
 def _fetch(url, path, connections, patience, range_bytes, keep_damaged):
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
+    part = _part(path)
     advice = "check the network and run again; finished ranges are kept"
-    head, total_bytes = persist(
-        lambda: _probe(url, patience, keep_damaged), url, patience, advice=advice
-    )
-    if total_bytes is not None and _is_there(path, head, total_bytes):
+    file = persist(lambda: _probe(url, patience, keep_damaged), url, patience, advice=advice)
+    if file.total_bytes is not None and _is_there(path, file):
         print(f"{url}: already here", flush=True)
         os.utime(path)
         return
-    if total_bytes is None:
-        print(f"{url}: the server does not support range requests; one connection", flush=True)
-        persist(lambda: _fetch_stream(url, part, head, patience), url, patience, advice=advice)
+    _require_room(path, file.wanted_bytes)
+    if file.has_ranges:
+        RangedDownload(url, part, file, patience, advice).run(connections, range_bytes)
     else:
-        download = RangedDownload(url, part, head, total_bytes, patience, advice)
-        download.run(connections, range_bytes)
-    with open(part, "rb+") as file:
-        if total_bytes is None or not keep_damaged:
-            parse_header(file.read(HEADER_BYTES), url, os.fstat(file.fileno()).st_size)
-        os.fsync(file.fileno())
+        print(f"{url}: the server does not support range requests; one connection", flush=True)
+        fetch = functools.partial(_fetch_stream, url, part, file, patience, keep_damaged)
+        persist(fetch, url, patience, advice=advice)
+    with open(part, "rb+") as fetched:
+        head = fetched.read(HEADER_BYTES)
+        if head != file.head:
+            raise ChangedOnServer
+        if not keep_damaged:
+            parse_header(head, url, os.fstat(fetched.fileno()).st_size)
+        os.fsync(fetched.fileno())
     os.replace(part, path)
     progress_file(part).unlink(missing_ok=True)
     sync_folder(path.parent)
 
 
-def _is_there(path, head, total_bytes):
+def _part(path):
+    return path.with_name(f"{path.name}.part")
+
+
+def _require_room(path, wanted_bytes):
+    """Raise the OSError of a full disk before it is full."""
+    part = _part(path)
+    there = part.stat().st_blocks * 512 if part.is_file() else 0
+    if free_bytes(path.parent) + there < wanted_bytes:
+        raise OSError(errno.ENOSPC, f"No space left for its {wanted_bytes} bytes", str(path))
+
+
+def _is_there(path, file):
     """Whether `path`, which only whole files get, has the server's header and length.
 
     The header holds minimum, maximum, mean and deviation: another image has another one.
     """
-    if not path.is_file() or path.stat().st_size != total_bytes:
+    if not path.is_file() or path.stat().st_size != file.wanted_bytes:
         return False
-    with open(path, "rb") as file:
-        return file.read(len(head)) == head
+    with open(path, "rb") as ours:
+        return ours.read(len(file.head)) == file.head
 
 
 def _probe(url, patience, keep_damaged):
-    """Return the MRC header and the length of the file, None where the server has no ranges.
+    """Return what the server Announced, from the first 1,024 bytes of the file.
 
     A page in place of a file, and a file that its own header calls truncated, end here, before
     hundreds of megabytes are fetched.
@@ -91,31 +130,43 @@ def _probe(url, patience, keep_damaged):
     with opened(url, patience, (0, HEADER_BYTES)) as response:
         if response.headers.get_content_type() in ("text/html", "application/xhtml+xml"):
             raise Fault("sent a web page, not a file")
-        total_bytes = None
+        total_bytes, has_ranges = response.length, False
         count = min(HEADER_BYTES, response.length or HEADER_BYTES)
         if response.status == 206:
             first, stop, total_bytes = content_range(response)
             if first != 0 or stop > HEADER_BYTES:
                 raise Fault(f"sent bytes {first} to {stop} when asked for 0 to {HEADER_BYTES}")
-            count = stop
+            count, has_ranges = stop, total_bytes is not None
         head = b"".join(blocks(response, count, patience))
+        version = version_of(response)
     try:
-        parse_header(head, url, total_bytes)
+        wanted_bytes = parse_header(head, url, total_bytes).file_bytes
     except InputError as damaged:
-        if not keep_damaged or total_bytes is None:
+        if total_bytes is None:
             raise
-        parse_header(head, url, None)  # a page, a stack or garbage is not worth its bytes
-        print(f"{damaged}; fetched as it is, to be rejected", flush=True)
-    return head, total_bytes
+        asked_bytes = parse_header(head, url, None).file_bytes  # or no micrograph at all
+        if not keep_damaged and has_ranges:
+            raise
+        if not keep_damaged:  # perhaps of a proxy on the way
+            what = f"announces {total_bytes} bytes, but the MRC header says {asked_bytes}"
+            raise Fault(what) from None
+        wanted_bytes = min(total_bytes, asked_bytes + 1)
+        print(f"{damaged}; {wanted_bytes} bytes are fetched, to be rejected", flush=True)
+    return Announced(head, has_ranges, total_bytes, wanted_bytes, version)
 
 
-def _fetch_stream(url, part, head, patience):
+def _fetch_stream(url, part, file, patience, keep_damaged):
     """Fetch the whole file over one connection."""
-    wanted = parse_header(head, url, None).file_bytes
-    with opened(url, patience) as response, open(part, "wb") as file:
-        if response.length not in (None, wanted):
-            raise Fault(f"announces {response.length} bytes, but the MRC header says {wanted}")
-        for block in blocks(response, wanted, patience):
-            file.write(block)
-        if not at_end(response):
-            raise Fault(f"sent more than the {wanted} bytes of the MRC header")
+    wanted_bytes = file.wanted_bytes
+    announced_bytes = wanted_bytes if file.total_bytes is None else file.total_bytes
+    with opened(url, patience) as response, open(part, "wb") as ours:
+        if response.length not in (None, announced_bytes):
+            raise Fault(f"announces {response.length} bytes in place of {announced_bytes}")
+        require_version(response, file)
+        for block in blocks(response, wanted_bytes, patience):
+            ours.write(block)
+        if file.total_bytes is None and not at_end(response):
+            if not keep_damaged:
+                raise Fault(f"sent more than the {wanted_bytes} bytes of the MRC header")
+            print(f"{url}: longer than its header says; to be rejected", flush=True)
+            ours.write(b"\0")

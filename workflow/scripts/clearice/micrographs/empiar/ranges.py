@@ -3,16 +3,55 @@
 `X.mrc.part` has its full length from the beginning; `X.mrc.part.json` lists the finished ranges.
 """
 
+import dataclasses
+import json
 import os
 import threading
 
-from clearice.files import read_json, write_json
-from clearice.micrographs.empiar.connection import Fault, blocks, content_range, opened, persist
+from clearice.errors import InputError
+from clearice.files import open_regular, write_json
+from clearice.micrographs.empiar.connection import (
+    Fault,
+    blocks,
+    content_range,
+    opened,
+    persist,
+    version_of,
+)
+
+_MOST_PROGRESS_BYTES = 1 << 24
+
+
+@dataclasses.dataclass(frozen=True)
+class Announced:
+    """A file on the server, as its first answer described it.
+
+    `head` is its MRC header. `has_ranges` says whether parts of it can be had. `total_bytes` is
+    None where the server does not say. `wanted_bytes` of it are fetched, never more than one byte
+    beyond what the header asks for. `version` is its time there, or its tag; None where the
+    server gives neither.
+    """
+
+    head: bytes
+    has_ranges: bool
+    total_bytes: int | None
+    wanted_bytes: int
+    version: str | None
+
+
+class ChangedOnServer(Exception):
+    """The file is no longer the one that the first answer described."""
 
 
 def progress_file(part):
     """Return the path of the list of finished ranges of a partial file."""
     return part.with_name(f"{part.name}.json")
+
+
+def require_version(response, announced):
+    """Raise ChangedOnServer for an answer that comes from a later version of the file."""
+    if len({version_of(response), announced.version} - {None}) > 1:
+        raise ChangedOnServer
 
 
 class _Stopped(Exception):
@@ -22,23 +61,27 @@ class _Stopped(Exception):
 class RangedDownload:
     """One file, fetched by threads that each ask for the next range that is missing."""
 
-    def __init__(self, url, part, head, total_bytes, patience, advice):
+    def __init__(self, url, part, file, patience, advice):
         self.url, self.part, self.patience, self.advice = url, part, patience, advice
-        self.head, self.total_bytes = head, total_bytes
+        self.announced = file
         self.finished = []  # [first, stop] of ranges that are on the disk
         self.failure = None
         self.lock, self.stop = threading.Lock(), threading.Event()
 
     def run(self, connections, range_bytes):
-        """Fetch what is missing; on any exception the threads stop and finished ranges stay."""
+        """Fetch what is missing; on any exception the threads stop and finished ranges stay.
+
+        Raises InputError, OSError of the disk, or ChangedOnServer.
+        """
+        wanted_bytes = self.announced.wanted_bytes
         self.finished = self._resumable()
-        self.missing = missing_ranges(self.finished, self.total_bytes, range_bytes)
+        self.missing = missing_ranges(self.finished, wanted_bytes, range_bytes)
         if self.finished:
             print(f"{self.url}: going on, {len(self.missing)} ranges are missing", flush=True)
         self.file = os.open(self.part, os.O_RDWR | os.O_CREAT, 0o666)
         threads = [threading.Thread(target=self._work, daemon=True) for _ in range(connections)]
         try:
-            os.ftruncate(self.file, self.total_bytes)
+            os.ftruncate(self.file, wanted_bytes)
             for thread in threads:
                 thread.start()
             for thread in threads:
@@ -52,16 +95,19 @@ class RangedDownload:
 
     def _resumable(self):
         """Return the finished ranges of an earlier call, if the file is still the same one."""
+        wanted_bytes = self.announced.wanted_bytes
         try:
-            progress = read_json(progress_file(self.part))
-            with open(self.part, "rb") as file:
-                same = file.read(len(self.head)) == self.head
-                same &= os.fstat(file.fileno()).st_size == self.total_bytes
-            same &= progress["total_bytes"] == self.total_bytes
+            with open_regular(progress_file(self.part)) as file:
+                progress = json.loads(file.read(_MOST_PROGRESS_BYTES))
+            with open_regular(self.part) as file:
+                same = file.read(len(self.announced.head)) == self.announced.head
+                same &= os.fstat(file.fileno()).st_size == wanted_bytes
+            same &= progress["total_bytes"] == self.announced.total_bytes
+            versions = {progress.get("version"), self.announced.version} - {None}
             finished = [[first, stop] for first, stop in progress["finished"]]
-            if same and all(0 <= first < stop <= self.total_bytes for first, stop in finished):
+            if same and len(versions) < 2 and all(_is_range(r, wanted_bytes) for r in finished):
                 return finished
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, InputError, ValueError, LookupError, TypeError, RecursionError):
             pass  # none, or not to be trusted: from the beginning
         progress_file(self.part).unlink(missing_ok=True)
         return []
@@ -102,15 +148,20 @@ class RangedDownload:
             self._check_stop()
             os.fdatasync(self.file)  # a range counts as finished only once it is on the disk
             self.finished.append([first, stop])
-            progress = {"total_bytes": self.total_bytes, "finished": sorted(self.finished)}
+            progress = {
+                "total_bytes": self.announced.total_bytes,
+                "version": self.announced.version,
+                "finished": sorted(self.finished),
+            }
             write_json(progress_file(self.part), progress)
 
     def _check_answer(self, response, position, stop):
         if response.status != 206:
             raise Fault(f"answered {response.status} to a range, with the whole file or a page")
-        found = content_range(response)
-        if found[0] != position or found[1] > stop or found[2] not in (None, self.total_bytes):
-            raise Fault(f"sent range {found} when asked for {(position, stop, self.total_bytes)}")
+        found, total_bytes = content_range(response), self.announced.total_bytes
+        if found[0] != position or found[1] > stop or found[2] not in (None, total_bytes):
+            raise Fault(f"sent range {found} when asked for {(position, stop, total_bytes)}")
+        require_version(response, self.announced)
 
     def _write(self, block, position):
         with self.lock:
@@ -123,6 +174,10 @@ class RangedDownload:
     def _check_stop(self):
         if self.stop.is_set():
             raise _Stopped
+
+
+def _is_range(pair, stop):
+    return all(type(end) is int for end in pair) and 0 <= pair[0] < pair[1] <= stop
 
 
 def missing_ranges(finished, total_bytes, range_bytes):
