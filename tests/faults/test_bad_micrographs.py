@@ -88,7 +88,7 @@ BAD = {
         "pixels that float32 cannot hold once they are normalised",
     ),
     "smaller than a patch": (image(noise_image(15, 90)), "smaller than a patch"),
-    "not a file": (lambda path: path.mkdir(), "cannot be read: Is a directory"),
+    "not a file": (lambda path: path.mkdir(), "not a regular file: .*a folder"),
 }
 BAD_PAIRS = {
     "another shape": (noise_image(70, 91, 2), {}, "the halves differ in shape"),
@@ -182,7 +182,8 @@ def test_a_good_micrograph_after_a_bad_one_makes_a_good_shard(tmp_path):
 def test_no_huge_allocation_for_a_huge_header(tmp_path, monkeypatch):
     """The image and a row of patches are not allocated until the file is known to be complete."""
     path = tmp_path / "huge.mrc"
-    path.write_bytes(gzip.compress(header_bytes(1 << 17, 1 << 17, 2)))
+    content = header_bytes(1 << 14, 1 << 13, 2) + np.random.default_rng(0).bytes(600_000)
+    path.write_bytes(gzip.compress(content))  # not so short that the promise is impossible
     largest = []
     empty = np.empty
 

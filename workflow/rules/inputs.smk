@@ -24,11 +24,14 @@ def shard_sources(wildcards):
 
 
 def shard_inputs(wildcards):
-    """Return the sources that Snakemake can wait for: a file that is missing gets rejected."""
+    """Return the sources that Snakemake can read: what is missing or no file gets rejected.
+
+    Snakemake hashes small inputs, and would wait for ever for a FIFO.
+    """
     sources = shard_sources(wildcards)
     if config["micrographs"]["source"] != "files":
         return sources
-    return {role: path for role, path in sources.items() if os.path.exists(path)}
+    return {role: path for role, path in sources.items() if os.path.isfile(path)}
 
 
 def source_states(wildcards):

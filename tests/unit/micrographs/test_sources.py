@@ -192,7 +192,7 @@ def test_a_link_to_nothing_is_found_and_a_folder_is_not(tmp_path):
 @pytest.mark.parametrize("row", [b"\xe5\tp.mrc", b'a\t"p'])
 def test_a_table_that_is_no_text_is_refused_in_one_line(tmp_path, row):
     (tmp_path / "t.tsv").write_bytes(b"micrograph\tinput\n" + row)
-    with pytest.raises(InputError, match=r"t\.tsv: not a table of tab-separated UTF-8 text"):
+    with pytest.raises(InputError, match=r"t\.tsv: not .*UTF-8 text"):
         find_micrographs(config("t.tsv"), tmp_path)
 
 

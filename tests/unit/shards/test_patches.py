@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clearice.shards.patches import PatchCutter, patch_origins
+from clearice.shards.patches import PatchCutter, count_patches, patch_origins
 
 GEOMETRY = st.tuples(
     st.integers(1, 12),  # patch side
@@ -31,6 +31,14 @@ def test_origins_lie_inside_in_raster_order_on_the_grid(geometry):
     on_grid = origins % stride == 0
     flush = origins == [below, right]
     assert (on_grid | (flush & cover)).all()
+
+
+@given(GEOMETRY, st.integers(0, 12), st.integers(0, 12))
+def test_patches_are_counted_without_making_them(geometry, less_high, less_wide):
+    size, stride, below, right, cover = geometry
+    height, width = max(1, size + below - less_high), max(1, size + right - less_wide)
+    grid = size, stride, cover
+    assert count_patches(height, width, *grid) == len(patch_origins(height, width, *grid))
 
 
 @given(GEOMETRY)

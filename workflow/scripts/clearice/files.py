@@ -70,39 +70,94 @@ def write_json(path, value):
 
 
 def read_json(path):
-    """Return the JSON value in `path`."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    """Return the JSON value in the regular file `path`; ValueError where it is no JSON."""
+    try:
+        return json.loads(regular_text(path))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def open_regular(path):
     """Return the regular file `path`, open for unbuffered reading of bytes.
 
-    Raises InputError for anything else (a FIFO, a device, a folder, a link to one): reading those
-    may wait or go on for ever. OSError is left to the caller.
+    Raises InputError for anything else (a FIFO, a device, a folder, a file of the kernel, a link to
+    one): reading those may wait or go on for ever. OSError is left to the caller.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO waits not
+    _require_regular(path, os.stat(path).st_mode)  # opening a device may do something
+    # Between the two it may have become another one: a FIFO then does not wait.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        mode = os.fstat(descriptor).st_mode
-        if not stat.S_ISREG(mode):
-            raise InputError(
-                "not a regular file",
-                file=path,
-                expected="a file of bytes",
-                found=_KINDS.get(stat.S_IFMT(mode), "something else"),
-                advice="give the file itself",
-            )
+        _require_regular(path, os.fstat(descriptor).st_mode, _real_path(descriptor))
         return open(descriptor, "rb", buffering=0)
     except BaseException:
         os.close(descriptor)
         raise
 
 
+def _require_regular(path, mode, real_path=""):
+    found = _KINDS.get(stat.S_IFMT(mode), "something else")
+    if stat.S_ISREG(mode):  # so are those under /proc and /sys, which may wait or have no end
+        if not real_path.startswith(("/proc/", "/sys/")):
+            return
+        found = "a file of the kernel"
+    raise InputError(
+        "not a regular file",
+        file=path,
+        expected="a file of bytes",
+        found=found,
+        advice="give the file itself",
+    )
+
+
+def _real_path(descriptor):
+    try:
+        return os.readlink(f"/proc/self/fd/{descriptor}")
+    except OSError:  # another system than Linux
+        return ""
+
+
+def regular_bytes(path, at_most=None, what="this file"):
+    """Return the bytes of the regular file `path`: no more than it held when it was opened.
+
+    Raises InputError for more than `at_most` bytes; `what` says in words what should be there.
+    OSError is left to the caller.
+    """
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if at_most is not None and size > at_most:
+            raise InputError(
+                f"too large for {what}",
+                file=path,
+                expected=f"at most {at_most:,} bytes",
+                found=f"{size:,}",
+                advice="is it the right file?",
+            )
+        blocks, left = [], size
+        while left and (block := file.read(left)):
+            blocks.append(block)
+            left -= len(block)
+    return b"".join(blocks)
+
+
+def regular_text(path, at_most=None, what="this file", encoding="utf-8"):
+    """Return the text of the regular file `path`, as regular_bytes does.
+
+    Raises UnicodeDecodeError, a ValueError, where it is not in that encoding.
+    """
+    return regular_bytes(path, at_most, what).decode(encoding)
+
+
 def xxh3_of_file(path):
-    """Return the 16 hex digits of XXH3-64 over the bytes of `path`, read in blocks of 1 MiB."""
+    """Return the 16 hex digits of XXH3-64 over the bytes of `path`, read in blocks of 1 MiB.
+
+    Of a file that grows, over those that it held when it was opened.
+    """
     import xxhash  # `clearice compare`, which writes its verdict here, needs NumPy alone
 
     digest = xxhash.xxh3_64()
     with open_regular(path) as file:
-        while block := file.read(_BLOCK_BYTES):
+        left = os.fstat(file.fileno()).st_size
+        while left and (block := file.read(min(left, _BLOCK_BYTES))):
             digest.update(block)
+            left -= len(block)
     return digest.hexdigest()

@@ -14,7 +14,7 @@ from clearice.micrographs.copies import find_copies, several_names
 from clearice.micrographs.halves import check_headers
 from clearice.micrographs.links import links_in_words
 from clearice.micrographs.mrc import open_micrograph
-from clearice.shards.patches import patch_origins
+from clearice.shards.patches import count_patches
 
 GIB = 2**30
 FOLDERS = {
@@ -42,8 +42,9 @@ class PlannedMicrograph:
 def plan_micrographs(config, micrographs):
     """Return a PlannedMicrograph for each of `micrographs` (name -> MicrographFiles).
 
-    Reads 1,024 bytes per file. What is still to be simulated has the size that the configuration
-    says, what is still to be downloaded that of the first that is there (None before that).
+    Reads 1,024 bytes per file, more only where a compressed one promises the improbable. What is
+    still to be simulated has the size that the configuration says, what is still to be downloaded
+    that of the first that is there (None before that).
     """
     with concurrent.futures.ThreadPoolExecutor(_HEADER_THREADS) as pool:
         planned = list(pool.map(lambda files: _planned(config, files), micrographs.values()))
@@ -68,6 +69,7 @@ def _planned(config, files):
     member = None
     try:
         with open_micrograph(files.input) as first:
+            first.require_believable()
             shape = first.height_px, first.width_px
             stated = getattr(files, "pixel_size_angstrom", None)
             member = Member(files.name, *shape, first.pixel_size_angstrom, stated)
@@ -90,7 +92,7 @@ def _cut(config, files, height_px, width_px):
     ):
         height_px, width_px = height_px // 2, width_px // 2
     cuts = [section[key] for key in ("size_px", "stride_px", "cover_border")]
-    n_patches = len(patch_origins(height_px, width_px, *cuts))
+    n_patches = count_patches(height_px, width_px, *cuts)
     size = section["size_px"]
     reason = None if n_patches else f"smaller than a patch of {size} x {size} px"
     return PlannedMicrograph(files.name, height_px, width_px, n_patches, reason)

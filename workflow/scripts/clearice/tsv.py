@@ -3,6 +3,9 @@
 pandas is imported when a table is written or read, not before: jobs that do neither start faster.
 """
 
+import io
+
+from clearice.files import regular_text
 from clearice.numbers import finite
 
 
@@ -30,7 +33,8 @@ def read_table(path):
     import pandas
 
     try:
-        table = pandas.read_csv(path, sep="\t", dtype=str, keep_default_na=False, encoding="utf-8")
+        text = io.StringIO(regular_text(path))
+        table = pandas.read_csv(text, sep="\t", dtype=str, keep_default_na=False)
     except pandas.errors.EmptyDataError:
         return []
     return table.to_dict("records")

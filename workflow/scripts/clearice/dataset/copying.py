@@ -8,7 +8,7 @@ import xxhash
 
 from clearice.dataset.manifest import SIDES
 from clearice.errors import InputError
-from clearice.files import xxh3_of_file
+from clearice.files import open_regular, xxh3_of_file
 
 BLOCK_BYTES = 8 << 20
 _NO_COPY_RANGE = {errno.ENOSYS, errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM}
@@ -43,7 +43,7 @@ def append_binary(record_path, record, side, target, offset):
     binary = Path(record_path).parent / facts["path"]
     digest, buffer, count = xxhash.xxh3_64(), memoryview(bytearray(BLOCK_BYTES)), 0
     try:
-        with open(binary, "rb", buffering=0) as source:
+        with open_regular(binary) as source:
             while block := buffer[: source.readinto(buffer)]:
                 digest.update(block)
                 _copy_block(source.fileno(), count, target.fileno(), offset + count, block)

@@ -12,6 +12,7 @@ import jsonschema
 import xxhash
 
 from clearice.errors import InputError
+from clearice.files import read_json
 from clearice.schemas import DATASET_SCHEMA
 
 FORMAT_VERSION = 1
@@ -154,7 +155,7 @@ def read_manifest(path):
 def load_manifest(path):
     """Return the JSON in `path`, or raise InputError if it is no manifest of this version."""
     try:
-        manifest = json.loads(Path(path).read_text(encoding="utf-8"))
+        manifest = read_json(path)
     except FileNotFoundError:
         raise InputError("no manifest", file=path, advice=_REMAKE) from None
     except (OSError, ValueError) as error:

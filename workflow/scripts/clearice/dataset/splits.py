@@ -1,12 +1,13 @@
 """Which micrographs are held out for testing."""
 
-from pathlib import Path
-
 import xxhash
 
 from clearice.errors import InputError
+from clearice.files import regular_text
 from clearice.micrographs.exposures import exposures
 from clearice.wording import listed
+
+_MOST_BYTES = 1 << 26
 
 
 def split_of(names, test_fraction, seed, test_micrographs=None):
@@ -61,16 +62,16 @@ def read_test_micrographs(path, known):
     Raises InputError when it can't be read or names micrographs that are not in `known`.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+        text = regular_text(path, _MOST_BYTES, "a list of test micrographs", encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             f"unreadable ({error})", file=path, advice="see split.test_micrographs in config.yaml"
         ) from None
-    names = [line.strip() for line in lines]
+    names = [line.strip() for line in text.splitlines()]
     names = [name for name in names if name and not name.startswith("#")]
     if unknown := [name for name in names if name not in known]:
         raise InputError(
-            "unknown micrographs: " + ", ".join(unknown),
+            "unknown micrographs: " + listed(unknown),
             file=path,
             expected=f"names such as {min(known)}" if known else None,
         )

@@ -4,7 +4,7 @@ Reads blocks of 8 MiB and needs no NumPy, so that it runs wherever the dataset w
 """
 
 import csv
-import json
+import io
 from pathlib import Path
 
 from clearice.dataset.copying import hash_next
@@ -17,6 +17,7 @@ from clearice.dataset.manifest import (
     segment_spans,
 )
 from clearice.errors import InputError
+from clearice.files import open_regular, read_json, regular_text
 
 
 def dataset_faults(folder, hashes=True):
@@ -66,8 +67,8 @@ def table_faults(folder, manifest):
     if not table.is_file():
         return []
     # Not tsv.read_table: a dataset can be verified where there is no pandas and no NumPy.
-    with open(table, newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file, delimiter="\t") if row.get("status") == "ok"]
+    text = io.StringIO(regular_text(table), newline="")
+    rows = [row for row in csv.DictReader(text, delimiter="\t") if row.get("status") == "ok"]
     listed = {row["micrograph"]: (row["split"], row["patches"]) for row in rows}
     stored = {
         segment["micrograph"]: (split, str(segment["n_patches"]))
@@ -97,9 +98,9 @@ def shard_faults(folder, manifest):
     faults, sources, images = [], {}, {}
     for segment in segments:
         try:
-            record = json.loads((folder / segment["shard"]).read_text(encoding="utf-8"))
+            record = read_json(folder / segment["shard"])
             found = _record_facts(record)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, InputError) as error:
             faults.append(f"{segment['shard']}: unreadable shard record ({error!r})")
             continue
         expected = {key: segment[key] for key in ("micrograph", "n_patches")}
@@ -156,7 +157,7 @@ def binary_faults(folder, manifest, hashes=True):
 
 def _hash_faults(path, name, spans):
     faults = []
-    with open(path, "rb", buffering=0) as file:
+    with open_regular(path) as file:
         for offset, count, expected, micrograph in spans:
             file.seek(offset)
             found = hash_next(file, count)

@@ -6,6 +6,7 @@ Format: docs/formats.md, section Denoised micrographs.
 import os
 
 from clearice import __version__
+from clearice.errors import InputError
 from clearice.files import read_json, write_json, xxh3_of_file
 
 FORMAT_VERSION = 1
@@ -58,7 +59,7 @@ def recorded(path):
     """Return the record in `path`, {} if there is none of ours."""
     try:
         record = read_json(path)
-    except (OSError, ValueError):
+    except (OSError, ValueError, InputError):
         return {}
     ours = isinstance(record, dict) and record.get("format_version") == FORMAT_VERSION
     return record if ours else {}

@@ -83,7 +83,7 @@ def find_tasks(words, folder, halves=None):
 
 def _expanded(word, folder):
     """Return the files that a word stands for; raise InputError if there are none."""
-    if os.path.isfile(word):  # a name may hold brackets
+    if os.path.exists(word) and not os.path.isdir(word):  # a name may hold brackets
         return [word]
     if os.path.isdir(word):
         paths = [p for p in sorted(glob.glob(f"{glob.escape(word)}/*")) if p.endswith(_ENDINGS)]

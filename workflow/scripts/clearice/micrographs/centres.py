@@ -5,11 +5,14 @@ diameter_px, the same in every row.
 """
 
 import csv
+import io
 
 import numpy as np
 
 from clearice.errors import InputError
+from clearice.files import regular_text
 
+_MOST_BYTES = 1 << 26
 COLUMNS = ("y_px", "x_px", "diameter_px")
 
 
@@ -26,8 +29,8 @@ def read_centres(path):
     Raises InputError where it is not such a table.
     """
     try:
-        with open(path, newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file, delimiter="\t"))
+        text = regular_text(path, _MOST_BYTES, "a table of particle centres")
+        rows = list(csv.DictReader(io.StringIO(text, newline=""), delimiter="\t"))
         values = np.array([[float(row[c]) for c in COLUMNS] for row in rows]).reshape(-1, 3)
     except (KeyError, TypeError, ValueError, csv.Error):
         raise InputError(

@@ -5,19 +5,26 @@ Reading never holds more than the rows that were asked for. Every repair of a he
 holds a compressed file whole; it writes what clearice makes (mrc_writer).
 """
 
-import bz2
-import gzip
 import os
-import zlib
 
 import numpy as np
 import xxhash
 
 from clearice.errors import InputError
+from clearice.files import open_regular
+from clearice.micrographs.compressed import (
+    MAGIC_BYTES,
+    MAGICS,
+    MAX_EXPANSION,
+    DamagedError,
+    Decompressed,
+)
 from clearice.micrographs.mrc_header import HEADER_BYTES, check_length, parse_header
 
 BLOCK_BYTES = 1 << 19  # of float32: a block and its float64 scratch stay in the cache
-_COMPRESSION = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open}
+# Counts of a low dose, stored as float32, compress 40 times. Above this a header is doubted.
+_ORDINARY_EXPANSION = 64
+_PROOF_BYTES = 1 << 29  # of content that a doubted header must show
 
 
 def open_micrograph(path):
@@ -45,7 +52,10 @@ class MicrographReader:
         self._file = _open_bytes(self.path)
         try:
             self.header_bytes = self._read_bytes(0, HEADER_BYTES)
-            header = parse_header(self.header_bytes, self.path, self._plain_size())
+            size = self._plain_size()
+            header = parse_header(self.header_bytes, self.path, size, self._read_bytes)
+            if size is None and header.file_bytes > self._file.most_bytes:
+                raise _promises_too_much(header, self.path, self._file.size_bytes)
         except BaseException:
             self._file.close()
             raise
@@ -132,18 +142,34 @@ class MicrographReader:
                 if not count:
                     break
                 filled += count
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise _damaged(self.path, error) from None
+        except DamagedError as error:
+            raise InputError(
+                f"the compressed file is damaged or truncated ({error})",
+                file=self.path,
+                advice="download or copy it again",
+            ) from None
         except OSError as error:
-            if isinstance(self._file, bz2.BZ2File) and error.errno is None:
-                raise _damaged(self.path, error) from None
             raise _unreadable(self.path, error) from None
         return filled
 
     def _plain_size(self):
-        if isinstance(self._file, gzip.GzipFile | bz2.BZ2File):
+        if isinstance(self._file, Decompressed):
             return None
         return os.fstat(self._file.fileno()).st_size
+
+    def require_believable(self):
+        """Raise InputError where a compressed file turns out not to hold what its header says.
+
+        For those who count with a size before anything was read. Costs nothing unless the header
+        says that the file expands more than images do; then at most the reading of 512 MiB.
+        """
+        if self._plain_size() is not None:
+            return
+        if self._header.file_bytes <= _ORDINARY_EXPANSION * self._file.size_bytes:
+            return
+        for first, _ in self.blocks():
+            if first * self._header.row_bytes > _PROOF_BYTES:
+                break
 
     def _check_end(self):
         """The length of a compressed file is known once its end was reached."""
@@ -155,24 +181,37 @@ class MicrographReader:
 def _open_bytes(path):
     """Open unbuffered; a compressed file is known by its first bytes, not by its name."""
     try:
-        with open(path, "rb", buffering=0) as file:
-            magic = file.read(2)
-        if magic in _COMPRESSION:
-            return _COMPRESSION[magic](path, "rb")
-        return open(path, "rb", buffering=0)
+        file = open_regular(path)
+        try:
+            magic = file.read(MAGIC_BYTES)
+            file.seek(0)
+            return Decompressed(file, magic) if magic in MAGICS else file
+        except BaseException:
+            file.close()
+            raise
     except OSError as error:
         raise _unreadable(path, error) from None
 
 
 def _unreadable(path, error):
-    if isinstance(error, FileNotFoundError):
+    if not isinstance(error, FileNotFoundError):
+        return InputError(f"cannot be read: {error.strerror or error}", file=path)
+    if not os.path.islink(path):
         return InputError("no such file", file=path, advice="check micrographs.files")
-    return InputError(f"cannot be read: {error.strerror or error}", file=path)
+    if "annex/objects/" in os.readlink(path):
+        return InputError(
+            "no such file: a git-annex link, whose content is not here",
+            file=path,
+            advice="fetch it: git annex get (or datalad get)",
+        )
+    return InputError("no such file: a link to nothing", file=path, advice="make the link again")
 
 
-def _damaged(path, error):
+def _promises_too_much(header, path, size_bytes):
     return InputError(
-        f"the compressed file is damaged or truncated ({error})",
+        "its header says more than a compressed file of this length holds",
         file=path,
+        expected=f"at most {MAX_EXPANSION} times its {size_bytes:,} bytes",
+        found=f"{header.height_px} x {header.width_px} px, mode {header.mode}",
         advice="download or copy it again",
     )

@@ -10,6 +10,7 @@ import math
 import struct
 
 from clearice.errors import InputError
+from clearice.micrographs.other_formats import by_fields, other_format, refuse_other_formats
 
 HEADER_BYTES = 1024
 MAX_SIDE_PX = 1 << 17  # the widest camera has under 2^14 pixels: more is garbage, not an image
@@ -17,6 +18,7 @@ MAX_EXTENDED_BYTES = 1 << 28
 
 # mode -> bits of a pixel (3 and 4 are complex, 16 is RGB)
 _MODE_BITS = {0: 8, 1: 16, 2: 32, 3: 32, 4: 64, 6: 16, 12: 16, 16: 24, 101: 4}
+_SOME_MODE = 1 << 16  # a mode that somebody may have meant
 _REAL_MODES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2", 101: "u1"}
 _LAYOUT = "10i6f3i3f2i8s4si84s3f4s4sfi"  # words 1-56; the labels follow
 # fmt: off
@@ -29,6 +31,7 @@ _NAMES = [
 # fmt: on
 _STAMPS = {b"\x44\x44": "<", b"\x44\x41": "<", b"\x11\x11": ">"}
 _ORDER_NAMES = {"<": "little-endian", ">": "big-endian"}
+_AGAIN = "download or copy it again"
 _IMOD_STAMP = 1146047817  # "IMOD" as a little-endian integer, in extra2 at byte 152 of the file
 _IMOD_SIGNED_BYTES = 1
 
@@ -61,22 +64,25 @@ class Header:
         return self.data_offset_bytes + self.height_px * self.row_bytes
 
 
-def parse_header(raw, path, size_bytes):
+def parse_header(raw, path, size_bytes, read=None):
     """Return the Header in `raw` (the file's first 1,024 bytes), or raise InputError.
 
     `size_bytes` is the length of the file, None where it is not known (compressed). `path` is
-    for messages only.
+    for messages. `read(offset, count)` returns bytes of the file: other formats have more to say.
     """
-    _refuse_other_formats(raw, path, size_bytes)
+    refuse_other_formats(raw, path, size_bytes, read)
+    if len(raw) < HEADER_BYTES:
+        raise other_format("truncated in its header", _AGAIN, path, raw, size_bytes)
     fields = _sane_fields(raw, path, size_bytes)
     warnings = _stamp_warnings(fields)
     _refuse_unusable(fields, path)
+    warnings += fields["extended_warnings"]
     header = Header(
         width_px=fields["nx"],
         height_px=fields["ny"],
         mode=fields["mode"],
         dtype=fields["order"] + _REAL_MODES[fields["mode"]],
-        data_offset_bytes=HEADER_BYTES + fields["nsymbt"],
+        data_offset_bytes=HEADER_BYTES + fields["extended_bytes"],
         pixel_size_angstrom=_pixel_size(fields, warnings),
         origin=_origin(fields),
         warnings=warnings,
@@ -92,8 +98,13 @@ def check_length(header, path, size_bytes):
     """Raise InputError unless the file is as long as its header says."""
     if size_bytes == header.file_bytes:
         return
-    if size_bytes < header.file_bytes:
-        what, advice = "truncated", "download or copy it again"
+    extended_bytes = header.data_offset_bytes - HEADER_BYTES
+    if extended_bytes and size_bytes == header.file_bytes - extended_bytes:
+        # Of a plain file this is known when the header is read, and repaired.
+        what = "the extended header that it names is absent"
+        advice = "unpack the file: uncompressed, it is read all the same"
+    elif size_bytes < header.file_bytes:
+        what, advice = "truncated", _AGAIN
     else:
         what = "longer than its header says"
         advice = "write it again with the program that made it: its header is not to be trusted"
@@ -107,25 +118,6 @@ def check_length(header, path, size_bytes):
     )
 
 
-def _refuse_other_formats(raw, path, size_bytes):
-    """Name what people take for a micrograph, before its bytes are read as a header."""
-    text = raw.lstrip(b"\xef\xbb\xbf \t\r\n")[:64].lower()
-    what = advice = None
-    if not raw:
-        what, advice = "empty file", "download or copy it again"
-    elif text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
-        what = "an HTML or XML page, not a micrograph"
-        advice = "the download failed: fetch the file again"
-    elif raw[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        what = "a TIFF or EER file, not MRC"
-        advice = "sum or motion-correct the movie and write the result as MRC"
-    elif len(raw) < HEADER_BYTES:
-        what, advice = "truncated in its header", "download or copy it again"
-    if what:
-        found = f"{len(raw) if size_bytes is None else size_bytes} bytes"
-        raise InputError(what, file=path, expected="an MRC file", found=found, advice=advice)
-
-
 def _sane_fields(raw, path, size_bytes):
     """Parse in the byte order that makes the header sane, whatever the stamp says.
 
@@ -133,40 +125,67 @@ def _sane_fields(raw, path, size_bytes):
     the stamp.
     """
     stamped = _STAMPS.get(raw[212:214])
-    candidates = []
+    candidates, modes = [], []
     for order in "<>":
         fields = dict(zip(_NAMES, struct.unpack_from(order + _LAYOUT, raw), strict=True))
         fields["order"], fields["stamped"] = order, stamped
-        if _is_sane(fields):
+        if not _has_sane_sides(fields):
+            continue
+        modes.append(fields["mode"])
+        if fields["mode"] in _MODE_BITS and _resolve_extended_header(fields, size_bytes):
             fits = size_bytes is not None and _image_bytes(fields) == size_bytes
             candidates.append((fits, order == stamped, order == "<", fields))
     if candidates:
         return max(candidates, key=lambda candidate: candidate[:3])[3]
-    nx, ny, nz, mode = struct.unpack_from("<4i", raw)
-    (extended_bytes,) = struct.unpack_from("<i", raw, 92)
+    if found := by_fields(raw, path, size_bytes):
+        raise other_format(*found, path, raw, size_bytes)
+    unknown = [mode for mode in modes if mode not in _MODE_BITS and 0 <= mode < _SOME_MODE]
     raise InputError(
         "not an MRC file: its header makes no sense in either byte order",
         file=path,
         expected=f"a known mode, sides of 1 to {MAX_SIDE_PX} px, at most "
         f"{MAX_EXTENDED_BYTES >> 20} MiB of extended header",
-        found=f"mode {mode}, {nx} x {ny} x {nz}, {extended_bytes} bytes of it",
+        found=f"mode {unknown[0]}" if unknown else None,  # other numbers would be garbage
         advice="fetch the file again, or convert it to MRC",
     )
 
 
-def _is_sane(fields):
+def _has_sane_sides(fields):
     return (
-        fields["mode"] in _MODE_BITS
-        and 0 < fields["nx"] <= MAX_SIDE_PX
+        0 < fields["nx"] <= MAX_SIDE_PX
         and 0 < fields["ny"] <= MAX_SIDE_PX
         and 0 < fields["nz"] < 1 << 24  # which is 1 in the other byte order
-        and 0 <= fields["nsymbt"] <= MAX_EXTENDED_BYTES
     )
+
+
+def _resolve_extended_header(fields, size_bytes):
+    """Set `extended_bytes` and `extended_warnings`; return whether the header is sane with them.
+
+    The length of the file tells whether the extended header is there (cryoCARE copied headers
+    without it), and in which byte order its length was written.
+    """
+    given = fields["nsymbt"]
+    (swapped,) = struct.unpack("<i", struct.pack(">i", given))
+    absent = f"an extended header of {given} bytes is named but absent: pixels read from byte 1024"
+    if not 0 <= given <= MAX_EXTENDED_BYTES:
+        absent = "the length of the extended header makes no sense: pixels read from byte 1024"
+    choices = [(given, []), (0, [absent])]
+    choices.append((swapped, ["the length of the extended header is in the other byte order"]))
+    choices = [choice for choice in choices if 0 <= choice[0] <= MAX_EXTENDED_BYTES]
+    fitting = [
+        choice
+        for choice in choices
+        if size_bytes == _image_bytes(fields | {"extended_bytes": choice[0]})
+    ]
+    if not fitting and choices[0][0] != given:
+        return False
+    fields["extended_bytes"], fields["extended_warnings"] = (fitting or choices)[0]
+    return True
 
 
 def _image_bytes(fields):
     row_bytes = (fields["nx"] * _MODE_BITS[fields["mode"]] + 7) // 8
-    return HEADER_BYTES + fields["nsymbt"] + row_bytes * fields["ny"] * fields["nz"]
+    return HEADER_BYTES + fields["extended_bytes"] + row_bytes * fields["ny"] * fields["nz"]
 
 
 def _refuse_unusable(fields, path):

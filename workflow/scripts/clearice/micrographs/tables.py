@@ -1,11 +1,15 @@
 """Tables that name micrographs: tab-separated ones, and RELION's STAR files."""
 
 import csv
+import io
 import math
+import os
 from pathlib import PurePath
 
 from clearice.errors import InputError
+from clearice.files import regular_text
 
+_MOST_BYTES = 1 << 28  # a thousand bytes for each of 250,000 micrographs
 _ROLES = ("input", "target", "truth")
 
 
@@ -16,13 +20,11 @@ def rows_of_tsv(table, directory, skip_missing=False):
     `directory` or to a folder above the table; see paths_beside for missing ones. Raises
     InputError, listing every culprit.
     """
-    with _open_table(directory / table) as file:
-        try:
-            lines = list(csv.DictReader(file, delimiter="\t", strict=True))
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise InputError(
-                f"not a table of tab-separated UTF-8 text: {error}", file=table
-            ) from None
+    text = io.StringIO(_table_text(directory / table), newline="")
+    try:
+        lines = list(csv.DictReader(text, delimiter="\t", strict=True))
+    except csv.Error as error:
+        raise InputError(f"not a table of tab-separated UTF-8 text: {error}", file=table) from None
     columns = set(lines[0]) if lines else set()
     if not {"micrograph", "input"} <= columns:
         raise InputError(
@@ -121,7 +123,7 @@ def micrograph_loop(blocks, path):
 
 
 def _blocks_of_star(path, text_columns=()):
-    _open_table(path).close()
+    _table_text(path)
     import starfile  # brings pandas: half a second that other sources need not wait
 
     try:
@@ -152,13 +154,19 @@ def paths_beside(paths, table, directory, skip_missing=False):
 
 def _beside(path, table, directory):
     for base in (PurePath(), *PurePath(table).parents):
-        if (directory / base / path).is_file():
+        # What is no regular file is rejected when it is opened.
+        if os.path.exists(directory / base / path):
             return str(base / path)
     return None
 
 
-def _open_table(path):
+def _table_text(path):
     try:
-        return open(path, newline="", encoding="utf-8-sig")  # spreadsheets write a BOM
+        # Spreadsheets write a BOM.
+        return regular_text(path, _MOST_BYTES, "a table of micrographs", encoding="utf-8-sig")
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", file=path) from None
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"not UTF-8 text (byte {error.start})", file=path, advice="save it as UTF-8"
+        ) from None

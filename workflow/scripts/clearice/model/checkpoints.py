@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from clearice.errors import InputError
-from clearice.files import atomic_path, remove_leftovers
+from clearice.files import atomic_path, open_regular, remove_leftovers
 
 FORMAT_VERSION = 2
 _KEYS = (
@@ -89,7 +89,7 @@ def load_checkpoint(path, identity, epochs):
 
 def _check_sums(path):
     """Compare what is in the zip archive `path` with its CRC32: torch.load does not."""
-    with zipfile.ZipFile(path) as archive:
+    with open_regular(path) as file, zipfile.ZipFile(file) as archive:
         damaged = archive.testzip()
     if damaged is not None:
         raise zipfile.BadZipFile(f"{damaged} does not have its checksum: the file is damaged")

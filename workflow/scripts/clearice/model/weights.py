@@ -8,7 +8,7 @@ import safetensors.torch
 import torch
 
 from clearice.errors import InputError
-from clearice.files import atomic_path
+from clearice.files import atomic_path, open_regular
 from clearice.model.networks import build_network
 
 FORMAT_VERSION = "1"
@@ -57,6 +57,7 @@ def load_model(path, device="cpu"):
     """
     path = model_file(path)
     try:
+        open_regular(path).close()  # the library would wait for a FIFO
         with safetensors.safe_open(path, framework="pt", device="cpu") as file:
             metadata = dict(file.metadata() or {})
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

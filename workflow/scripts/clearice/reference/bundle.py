@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from clearice.errors import InputError
+from clearice.files import regular_bytes, regular_text
 from clearice.reference.names import CASES, FORMAT, FORMAT_VERSION, MANIFEST, ORACLE, given_tensors
 from clearice.reference.names import reference_results as result_names
 from clearice.reference.tolerances import PRECISIONS
@@ -49,7 +50,7 @@ class Bundle:
         entry = self.manifest["tensors"][name]
         path = self.folder / entry["file"]
         try:
-            data = path.read_bytes()
+            data = regular_bytes(path)
         except OSError as error:
             raise BundleError(
                 f"cannot be read ({error.strerror})", file=path, advice=_AGAIN
@@ -88,7 +89,7 @@ _AGAIN = "export the bundle again (snakemake reference)"
 
 def _read_manifest(path):
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = json.loads(regular_text(path))
     except FileNotFoundError:
         raise BundleError(
             "no reference bundle here", file=path, advice="make one with: snakemake reference"

@@ -1,10 +1,12 @@
 """Time and memory of each step, from the benchmark files that Snakemake leaves beside results."""
 
 import csv
+import io
 import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from clearice.files import regular_text
 from clearice.tsv import number
 
 FLOW = (
@@ -50,11 +52,11 @@ def read_jobs(results, names=None):
         if step not in FLOW or (names is not None and of is not None and of not in names):
             continue
         # Not tsv.read_table: pandas takes a millisecond per file, and there is one per job.
-        with open(path, newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file, delimiter="\t"):
-                seconds, peak = number(row.get("s")), number(row.get("max_rss"))
-                if seconds is not None:
-                    jobs.append(Job(step, name, seconds, peak, path.stat().st_mtime))
+        text = io.StringIO(regular_text(path), newline="")
+        for row in csv.DictReader(text, delimiter="\t"):
+            seconds, peak = number(row.get("s")), number(row.get("max_rss"))
+            if seconds is not None:
+                jobs.append(Job(step, name, seconds, peak, path.stat().st_mtime))
     return jobs
 
 

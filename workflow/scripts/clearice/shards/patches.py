@@ -18,6 +18,19 @@ def patch_origins(height_px, width_px, size_px, stride_px, cover_border=False):
     return np.stack(np.meshgrid(ys, xs, indexing="ij"), axis=-1).reshape(-1, 2)
 
 
+def count_patches(height_px, width_px, size_px, stride_px, cover_border=False):
+    """Return how many patches patch_origins gives, without making them."""
+    grid = size_px, stride_px, cover_border
+    return _count(height_px, *grid) * _count(width_px, *grid)
+
+
+def _count(length_px, size_px, stride_px, cover_border):
+    last = length_px - size_px
+    if last < 0:
+        return 0
+    return last // stride_px + 1 + (cover_border and last % stride_px > 0)
+
+
 def _origins(length_px, size_px, stride_px, cover_border):
     last = length_px - size_px
     origins = np.arange(0, last + 1, stride_px, dtype=np.int64)
