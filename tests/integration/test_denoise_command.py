@@ -219,3 +219,23 @@ def test_a_file_in_place_of_the_folder_is_one_line(here):
     write_image(here / "a.mrc")
     with pytest.raises(NotADirectoryError):
         denoise("a.mrc", output="a.mrc")
+
+
+def test_the_pixel_size_of_a_table_is_the_results(here, capsys):
+    text = STAR.replace("OriginalPixelSize", "PixelSize")
+    for number, name in enumerate("ab"):
+        write_image(here / "job" / f"{name}.mrc", number)
+    (here / "m.star").write_text(text)
+    with open_micrograph("job/a.mrc") as given:
+        header = given.pixel_size_angstrom
+    assert denoise("m.star") == 0
+    words = f"warning: a.mrc: the STAR file says 0.885 angstrom per pixel, the header {header:.4g}"
+    assert words in "".join(capsys.readouterr())
+    with open_micrograph("out/a.mrc") as made:
+        assert made.pixel_size_angstrom == pytest.approx(0.885)
+    assert denoise("m.star") == 0
+    assert "2 already done" in "".join(capsys.readouterr())
+    (here / "m.star").write_text(text.replace("0.885000", "0.895000"))
+    assert denoise("m.star") == 0
+    with open_micrograph("out/a.mrc") as made:
+        assert made.pixel_size_angstrom == pytest.approx(0.895)

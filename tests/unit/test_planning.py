@@ -15,7 +15,14 @@ from clearice.config import complete_config
 from clearice.errors import InputError
 from clearice.micrographs.mrc_writer import write_micrograph
 from clearice.micrographs.sources import find_micrographs
-from clearice.planning import bytes_missing, bytes_to_write, check_disk, plan_micrographs
+from clearice.planning import (
+    bytes_missing,
+    bytes_to_write,
+    check_disk,
+    check_start,
+    examine_set,
+    plan_micrographs,
+)
 from clearice.printed_plan import plan
 from clearice.shards.record import read_shard_record
 from clearice.shards.sharding import shard_micrograph
@@ -293,3 +300,36 @@ def test_the_command_plans_another_folder(tmp_path, monkeypatch, capsys):
     arguments = ["--directory", "run", "--config", "run/other.yaml"]
     plan_command.main(arguments)
     assert "5 accepted, 0 rejected" in capsys.readouterr().out
+
+
+def test_real_pairs_raise_no_doubt(real_data, run, capsys):
+    halves = {"input": "_frame", "target": "_rest"}
+    files = str(real_data / "empiar-10146" / "*.mrc")
+    config = run(micrographs={"source": "files", "files": files, "halves": halves})
+    micrographs = find_micrographs(config)
+    there, lines, faults = examine_set(config, micrographs, plan_micrographs(config, micrographs))
+    assert (lines, faults) == ([], [])
+    assert there.endswith(f"A ({len(micrographs)})")
+    plan(config)
+    assert "warning" not in capsys.readouterr().out
+
+
+def test_the_start_says_what_there_is_and_reads_nothing_where_nothing_is_cut(
+    tmp_path, run, monkeypatch, capsys
+):
+    for name in "ab":
+        write_sparse(tmp_path / f"{name}.mrc", 128, 192)
+    write_sparse(tmp_path / "b_thumb.mrc", 128, 192)
+    files = {"source": "files", "files": "*.mrc"}
+    config = run(micrographs=files, patches={"size_px": 64, "stride_px": 64})
+    micrographs = find_micrographs(config)
+    check_start(config, micrographs, [("shard_micrograph", "a")])
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith("micrographs: 128 x 192 px")
+    assert said[1].startswith("warning: 1 micrograph: named as another plus _thumb, which")
+    write_sparse(tmp_path / "a_thumb.mrc", 128, 192)
+    micrographs = find_micrographs(config)
+    with pytest.raises(InputError, match=r"2 of 4 .* set micrographs\.files"):
+        check_start(config, micrographs, [("list_micrographs", None)])
+    monkeypatch.setattr(planning, "plan_micrographs", None)  # costs nothing, reads nothing
+    check_start(config, micrographs, [("train_denoiser", None)])

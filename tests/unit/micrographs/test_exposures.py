@@ -23,6 +23,7 @@ EPU = "FoilHole_24015405_Data_24016401_24016403_20200225_{}_Fractions"
         ["X_rigid_aligned", "X_patch_aligned", "X_background"],
         ["001234567890123456789_X_patch_aligned", "009876543210987654321_X_patch_aligned"],
         ["X.frames", "X.frames-a", "X.frames-a-DW"],
+        ["X_frame", "X_rest"],
         ["X aligned", "X aligned DW"],
     ],
 )

@@ -38,6 +38,15 @@ def test_an_alias_of_a_job_is_that_job(job):
     assert "a.mrc is MotionCorr/job002/Movies/a.mrc" in words
 
 
+def test_links_above_the_job_are_no_reason_to_prefer_an_alias(job, tmp_path_factory):
+    above = tmp_path_factory.mktemp("above") / "data"
+    above.symlink_to(job)
+    found = find(job, f"{above}/MotionCorr/*/Movies/[ab].mrc")
+    assert [m.input for m in found.values()] == [
+        f"{above}/MotionCorr/job002/Movies/{name}.mrc" for name in "ab"
+    ]
+
+
 def test_pairs_and_tables_meet_an_alias_too(job):
     found = find(job, "MotionCorr/*/Movies/*_[EO]??.mrc", HALVES)
     assert {m.target for m in found.values()} == {

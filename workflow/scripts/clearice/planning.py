@@ -215,8 +215,8 @@ def check_start(config, micrographs, jobs):
     `jobs` as for check_disk. Costs the reading of headers and of a few rows, and nothing if no
     micrograph is cut or listed.
     """
-    planned = None
-    if {rule for rule, _ in jobs} & {"shard_micrograph", "list_micrographs"}:
+    planned, is_made = None, config["micrographs"]["source"] == "simulation"
+    if not is_made and {rule for rule, _ in jobs} & {"shard_micrograph", "list_micrographs"}:
         planned = plan_micrographs(config, micrographs)
         there, warnings, faults = examine_set(config, micrographs, planned)
         if there:

@@ -20,7 +20,7 @@ _NO_MICROGRAPH = re.compile(
 # Words of micrographs: of several of them one exposure may have one each.
 _MICROGRAPH = re.compile(
     r"(dw|dws|no?dw|nondw|doseweighted|dose|weighted|unweighted|evn|odd|even|half[12]?|sum|avg|"
-    r"ave|average|aligned|patch|rigid|mic|corrected|ali|denoised|raw)",
+    r"ave|average|aligned|patch|rigid|mic|corrected|ali|denoised|raw|frames?|rest)",
     re.IGNORECASE,
 )
 _CRYOSPARC_ID = re.compile(r"\d{21}_")  # which it puts before a name, another one for each job

@@ -1,6 +1,7 @@
 """Links to one file, such as those of RELION's job aliases: one micrograph, listed once."""
 
 import dataclasses
+import itertools
 import os
 
 from clearice.wording import listed
@@ -10,7 +11,8 @@ def without_links(found, directory):
     """Return the MicrographFiles in `found`, each file once; `links` names its other paths.
 
     Two are one where their inputs and their targets are the same files on disk (links and hard
-    links). The path that goes through no link stays, or else the first. Costs a stat per input.
+    links). The path that leads there by the file's own names stays, or else the first. Costs a
+    stat per input.
     """
     by_file = {}
     for files in found:
@@ -18,7 +20,7 @@ def without_links(found, directory):
     kept = []
     for same in by_file.values():
         for one in _by_target(same, directory) if len(same) > 1 else [same]:
-            first, *others = sorted(one, key=lambda f: (_is_linked(directory, f.input), f.input))
+            first, *others = sorted(one, key=lambda f: (-_own_parts(directory, f.input), f.input))
             links = tuple(sorted({files.input for files in others} - {first.input}))
             kept.append(dataclasses.replace(first, links=links) if links else first)
             kept += [files for files in others if files.input == first.input]
@@ -42,9 +44,12 @@ def _identity(directory, path):
     return status.st_dev, status.st_ino
 
 
-def _is_linked(directory, path):
-    whole = os.path.join(os.path.realpath(directory), path)
-    return os.path.realpath(whole) != os.path.normpath(whole)
+def _own_parts(directory, path):
+    """Return how many of the last parts of a path are those of the file that it leads to."""
+    path = os.path.join(directory, path)
+    parts = (os.path.normpath(p).split(os.sep) for p in (path, os.path.realpath(path)))
+    equal = (mine == real for mine, real in zip(*map(reversed, parts), strict=False))
+    return sum(1 for _ in itertools.takewhile(bool, equal))
 
 
 def links_in_words(micrographs):
