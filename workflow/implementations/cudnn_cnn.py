@@ -155,7 +155,11 @@ class Program:
             cuda.cudaEventElapsedTime(ctypes.byref(elapsed), start, stop)
             rounds.append(elapsed.value / STEPS)
         loss = plan.loss_value()
-        algorithms = {f"{name} {kind}": value for (kind, name), value in plan.algorithms.items()}
+        algorithms = {
+            f"{name} {kind}": value
+            for (kind, name, for_shape), value in self.gpu.algorithms.items()
+            if for_shape == plan.shape
+        }
         plan.close()
         median = statistics.median(rounds)
         return {

@@ -41,6 +41,7 @@ class Gpu:
             self.convolution, 1, 1, 1, 1, 1, 1, CROSS_CORRELATION, FLOAT
         )
         self.cudnn.cudnnSetConvolutionMathType(self.convolution, FMA_MATH)
+        self.algorithms = {}  # (kind, layer, batch shape) -> what was chosen, for every plan
 
     @staticmethod
     def create(name, library):
@@ -80,7 +81,7 @@ class Plan:
 
     def __init__(self, gpu, parameters, shape, deterministic=False):
         self.gpu, self.parameters, self.deterministic = gpu, parameters, deterministic
-        self.n, _, self.h, self.w = shape
+        self.n, _, self.h, self.w = self.shape = tuple(shape)
         self.pixels, self.count = self.h * self.w, self.n * self.h * self.w
         image, features = gpu.tensor(*shape), gpu.tensor(self.n, 16, self.h, self.w)
         sizes = {"x": 1, "target": 1, "output": 1, "relu1": 16, "relu2": 16}
@@ -99,7 +100,6 @@ class Plan:
                 self.filters[name], FLOAT, NCHW, channels_out, channels_in, 3, 3
             )
             self.biases[name] = gpu.tensor(1, channels_out, 1, 1)
-        self.algorithms = {}
 
     def load(self, x, target):
         """Copy a batch to the device."""
@@ -235,21 +235,41 @@ class Plan:
         )  # fmt: skip
 
     def algorithm(self, kind, name, operands, result):
-        """Return the fastest float32 algorithm for a layer; cuDNN measures once per plan."""
-        if (kind, name) in self.algorithms:
-            return self.algorithms[kind, name]
-        found, count = (Performance * ALGORITHMS)(), ctypes.c_int()
-        find = getattr(self.gpu.cudnn, f"cudnnFindConvolution{kind}AlgorithmEx")
-        find(
-            self.gpu.dnn, *operands, self.gpu.convolution, *result, ALGORITHMS,
-            ctypes.byref(count), found, self.gpu.workspace, self.gpu.workspace_bytes,
-        )  # fmt: skip
-        for candidate in found[: count.value]:
+        """Return the float32 algorithm for a layer: one for all plans of that shape.
+
+        Algorithms add in other orders, and two that are as fast win in turn: chosen by each plan
+        anew, they would give the repeated case other bits, each of them deterministic or not.
+        """
+        key = kind, name, self.shape
+        if key not in self.gpu.algorithms:
+            candidates = self.candidates(kind, operands, result)
+            self.gpu.algorithms[key] = self.best(kind, name, candidates)
+        return self.gpu.algorithms[key]
+
+    def candidates(self, kind, operands, result):
+        """Return what cuDNN offers, the best first: as measured, or as estimated.
+
+        An estimate is the same in every process, a measurement is not.
+        """
+        gpu, found, count = self.gpu, (Performance * ALGORITHMS)(), ctypes.c_int()
+        returned = ALGORITHMS, ctypes.byref(count), found
+        if self.deterministic:
+            estimate = getattr(gpu.cudnn, f"cudnnGetConvolution{kind}Algorithm_v7")
+            described = operands[0], operands[2], gpu.convolution, result[0]
+            estimate(gpu.dnn, *described, *returned)
+        else:
+            measure = getattr(gpu.cudnn, f"cudnnFindConvolution{kind}AlgorithmEx")
+            space = gpu.workspace, gpu.workspace_bytes
+            measure(gpu.dnn, *operands, gpu.convolution, *result, *returned, *space)
+        return found[: count.value]
+
+    def best(self, kind, name, candidates):
+        """Return the first algorithm that is float32, has room and, if asked for, repeats."""
+        for candidate in candidates:
             fits = candidate.memory_bytes <= self.gpu.workspace_bytes
             exact = candidate.math_type in (DEFAULT_MATH, FMA_MATH)
             steady = candidate.deterministic or not self.deterministic
             if candidate.status == 0 and fits and exact and steady:
-                self.algorithms[kind, name] = candidate.algorithm
                 return candidate.algorithm
         raise CudaError(f"cuDNN has no {kind} algorithm for {name} at {self.n}x{self.h}x{self.w}")
 
