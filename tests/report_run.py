@@ -107,10 +107,11 @@ class Run:
         self.arguments["trainings"] = [folder / "training.json"]
         return self
 
-    def add_denoised(self, names, judges=("target", "truth"), tested=(), network=None):
+    def add_denoised(self, names, judges=("target", "truth"), tested=(), network=None, doubts=()):
         """Write raw and denoised of each, and, where it is `tested`, what was measured of it.
 
-        `judges` are the images that there are besides; null tests are made of `network`.
+        `judges` are the images that there are besides; null tests are made of `network`; `doubts`
+        are those about every pair.
         """
         folder = self.results / "denoised"
         y, x = np.mgrid[:SIDE_PX, :SIDE_PX]
@@ -135,7 +136,8 @@ class Run:
                 rows = {role: MemoryRows(image) for role, image in images.items()}
                 measured = measure(network or Convolution(BLUR), rows, None, "cpu")
                 files["raw"] = made["raw"]
-                self._add_validation(seed, {**about, "files": files, **measured})
+                record = {**about, "files": files, **measured, "doubts": list(doubts)}
+                self._add_validation(seed, record)
         return self
 
     def _add_validation(self, seed, record):

@@ -30,6 +30,7 @@ checkpoint list_micrographs:
         on_error=config["micrographs"]["on_error"],
         max_rejected_fraction=config["micrographs"]["max_rejected_fraction"],
         mixed=config["micrographs"]["mixed"],
+        denoised_dtype=config["denoised"]["dtype"] if config["denoised"]["enabled"] else None,
     script:
         "../scripts/list_micrographs.py"
 

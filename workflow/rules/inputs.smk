@@ -201,7 +201,7 @@ def made_micrographs():
 
 
 def check_before_the_first_job():
-    """Stop the run, with one line, if its micrographs are not one set or the disk is too small."""
+    """Stop the run, with one line, if its micrographs are no set, or disk or dtype too small."""
     from clearice.planning import check_start  # with NumPy: jobs that parse this file need neither
 
     needed = [

@@ -10,11 +10,12 @@ from clearice.errors import InputError
 from clearice.files import write_json
 from clearice.micrographs.centres import read_centres
 from clearice.micrographs.mrc import open_micrograph
+from clearice.micrographs.pairs import pair_doubts
 from clearice.micrographs.rows import MicrographRows, hot_pixel_limit
 from clearice.validation.images import denoised_file
 from clearice.validation.record import measure
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 def validate_micrograph(micrograph, model, output, settings, target=None, truth=None, centres=None):
@@ -47,6 +48,7 @@ def validate_micrograph(micrograph, model, output, settings, target=None, truth=
         hot_pixels = images["raw"].hot_pixels  # of the last whole pass
         particles = read_centres(paths["centres"]) if "centres" in paths else None
         measured = measure(network, images, particles, device)
+        doubts = pair_doubts(images["raw"], images["target"]) if "target" in images else []
         facts = {
             "height_px": images["raw"].height_px,
             "width_px": images["raw"].width_px,
@@ -62,6 +64,7 @@ def validate_micrograph(micrograph, model, output, settings, target=None, truth=
             "device": str(device),
             **facts,
             **measured,
+            "doubts": doubts,
             "seconds": round(time.perf_counter() - started, 3),
         },
     )
@@ -69,6 +72,8 @@ def validate_micrograph(micrograph, model, output, settings, target=None, truth=
         print(f"{test['name']}: {test['verdict']}")
     for line in measured["not_measured"]:
         print(f"not measured: {line}")
+    for line in doubts:
+        print(f"gains against the other half are not counted: {line}")
 
 
 @contextlib.contextmanager

@@ -184,3 +184,38 @@ def test_what_sets_a_micrograph_apart_is_in_the_table_or_stops(tmp_path):
     assert not table.exists()
     list_micrographs(records, table, 0.2, 0, 0.1, mixed="warn")
     assert rows_of(table)["y"]["warnings"] == "pixel size 4 angstrom, where most have 1.5"
+
+
+def test_numbers_of_checks_have_columns_in_the_table(tmp_path):
+    record = make_shard(tmp_path / "shards", "m", checks={"shared_noise": 0.012})
+    other = make_shard(tmp_path / "shards", "n")
+    table = tmp_path / "micrographs.tsv"
+    list_micrographs([record, other], table, test_fraction=0.5, seed=0, max_rejected_fraction=0)
+    with open(table, newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    assert (rows[0]["shared_noise"], rows[0]["foreign_half"]) == ("0.012", "")
+    assert rows[1]["shared_noise"] == ""
+
+
+@pytest.mark.parametrize(
+    ("counts", "refused"),
+    [
+        ({"mean": 32000.0, "std": 60.0, "minimum": 31000.0, "maximum": 33000.0}, "round away"),
+        ({"mean": 40.0, "std": 6.0, "minimum": 0.0, "maximum": 70000.0}, "cannot hold"),
+        ({"mean": 40.0, "std": 6.0, "minimum": 0.0, "maximum": 90.0}, None),
+    ],
+)
+@pytest.mark.parametrize("dtype", ["float16", "float32", None])
+def test_results_that_float16_would_spoil_stop_before_training(tmp_path, counts, refused, dtype):
+    arguments = {"denoised_dtype": dtype}
+    shards = tmp_path / "shards"
+    records = [make_shard(shards, "a"), make_shard(shards, "b", **counts)]
+    settings = {"test_fraction": 0.5, "seed": 0, "max_rejected_fraction": 0} | arguments
+    table = tmp_path / "micrographs.tsv"
+    if refused and dtype == "float16":
+        found = rf"b_EVN.mrc: .*{refused}.* \(1 of 2 micrographs\).*set denoised.dtype: float32"
+        with pytest.raises(InputError, match=found):
+            list_micrographs(records, table, **settings)
+        assert not table.exists()
+    else:
+        list_micrographs(records, table, **settings)

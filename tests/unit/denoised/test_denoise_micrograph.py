@@ -148,7 +148,7 @@ def test_the_noise_of_halves_is_that_of_their_noise(crystal):
         for image in (truth, raw, target):
             image[:100, :120] -= 500
     readers = [MemoryReader(image) for image in (raw, 1.2 * (target - truth) + truth)]
-    noise = half_noise([MicrographRows(reader) for reader in readers])
+    noise, _ = half_noise([MicrographRows(reader) for reader in readers])
     assert noise == pytest.approx([1, 1.2], rel=0.03)
 
 
@@ -170,3 +170,41 @@ def test_the_pixel_size_of_a_table_is_the_results(tmp_path, model_file):
     assert facts["warnings"] == [
         "raw.mrc: the STAR file says 0.885 angstrom per pixel, the header 1.25: 0.885 is used"
     ]
+
+
+def test_a_half_of_inverted_contrast_is_not_averaged_away(tmp_path, model_file):
+    _, raw, target = noisy_pair()
+    files = [
+        write_half(tmp_path / f"{n}.mrc", image.astype(np.float32))
+        for n, image in (("raw", raw), ("inverted", 100 - target))
+    ]
+    arguments = files[0], model_file, tmp_path / "o.mrc", tmp_path / "o.json"
+    with pytest.raises(InputError, match=r"inverted.mrc: .*inverted contrast.*multiply it by -1"):
+        denoise_micrograph(*arguments, denoising(average_halves=True), files[1])
+    assert not (tmp_path / "o.mrc").exists()
+    denoise_micrograph(*arguments, denoising(average_halves="auto"), files[1])
+    record = json.loads((tmp_path / "o.json").read_text())
+    assert "inverted contrast" in record["not_averaged_because"]
+
+
+def test_halves_that_share_noise_are_averaged_with_a_warning(tmp_path, model_file):
+    _, raw, target = noisy_pair()
+    shared = np.random.default_rng(7).normal(size=raw.shape)
+    files = [
+        write_half(tmp_path / f"{n}.mrc", (image + shared).astype(np.float32))
+        for n, image in (("raw", raw), ("target", target))
+    ]
+    arguments = files[0], model_file, tmp_path / "o.mrc", tmp_path / "o.json"
+    denoise_micrograph(*arguments, denoising(average_halves=True), files[1])
+    (warning,) = json.loads((tmp_path / "o.json").read_text())["warnings"]
+    assert "the noise of the halves is not independent" in warning
+
+
+def test_float16_that_would_lose_the_result_is_refused_before_it_is_made(tmp_path, model_file):
+    _, raw, _ = noisy_pair()
+    path = write_half(tmp_path / "raw.mrc", (60 * raw + 30000).astype(np.float32))
+    arguments = path, model_file, tmp_path / "o.mrc", tmp_path / "o.json"
+    with pytest.raises(InputError, match=r"raw.mrc: float16 would round away.*write float32"):
+        denoise_micrograph(*arguments, denoising(dtype="float16"))
+    assert not (tmp_path / "o.mrc").exists()
+    denoise_micrograph(*arguments, denoising(dtype="float32"))

@@ -34,6 +34,7 @@ def record(name, snr=(0.3, 6.0, 6.5, 8.5), passed=True, number=0.2):
             },
         ],
         "not_measured": ["picking: no centres"],
+        "doubts": [],
     }
 
 

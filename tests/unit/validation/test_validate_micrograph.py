@@ -8,6 +8,7 @@ import torch
 
 from clearice.config import complete_config
 from clearice.errors import InputError
+from clearice.micrographs.mrc import read_micrograph
 from clearice.micrographs.mrc_writer import write_micrograph
 from clearice.model.networks import SimpleCNN
 from clearice.model.weights import save_model
@@ -65,6 +66,27 @@ def test_a_single_micrograph_still_gets_the_null_tests(files, tmp_path):
     assert record["target"] is record["truth"] is record["picking"] is None
     assert record["frc"] == {}
     assert "no other half" in record["not_measured"][0]
+
+
+def test_a_pair_that_shares_noise_is_no_evidence(files, tmp_path):
+    first = read_micrograph(files["input"])
+    shared = tmp_path / "shared.mrc"
+    average = (first + read_micrograph(files["target"])) / 2
+    write_micrograph(shared, [average], *average.shape, pixel_size_angstrom=3.0, label="test")
+    good, bad, summary = (tmp_path / name for name in ("good.json", "bad.json", "summary.json"))
+    for output, target in ((good, files["target"]), (bad, shared)):
+        validate_micrograph(files["input"], files["model"], output, SETTINGS, target=target)
+    assert json.loads(good.read_text())["doubts"] == []
+    (doubt,) = json.loads(bad.read_text())["doubts"]
+    assert "the noise of the halves is not independent" in doubt
+    sum_up_validation([good, bad], summary)
+    summed = json.loads(summary.read_text())
+    assert summed["values"]["correlation_denoised"]["count"] == 1
+    assert any("Not counted" in line and "bad (the noise of" in line for line in summed["words"])
+    sum_up_validation([bad], summary)
+    summed = json.loads(summary.read_text())
+    assert all(value is None for name, value in summed["values"].items() if "target" in name)
+    assert not any("better" in line for line in summed["words"])
 
 
 def test_a_judge_of_another_size_is_an_error_that_names_it(files, tmp_path):

@@ -7,10 +7,12 @@ import sys
 from pathlib import Path
 
 from clearice.dataset.manifest import ITEM_BYTES, SIDES, patch_bytes
+from clearice.dataset.micrograph_table import FLOAT16_ADVICE
 from clearice.disk import disk_full, free_bytes
 from clearice.errors import InputError
 from clearice.micrographs.collection import Member, compare, in_words
 from clearice.micrographs.copies import find_copies, several_names
+from clearice.micrographs.float16 import require_float16_of_a_sample
 from clearice.micrographs.halves import check_headers
 from clearice.micrographs.links import links_in_words
 from clearice.micrographs.mrc import open_micrograph
@@ -210,13 +212,14 @@ def examine_set(config, micrographs, planned):
 
 
 def check_start(config, micrographs, jobs):
-    """Say what the set is made of; raise InputError if it is not one set, or the disk too small.
+    """Say what the set is made of; raise InputError if it is no set, or disk or dtype too small.
 
     `jobs` as for check_disk. Costs the reading of headers and of a few rows, and nothing if no
     micrograph is cut or listed.
     """
     planned, is_made = None, config["micrographs"]["source"] == "simulation"
     if not is_made and {rule for rule, _ in jobs} & {"shard_micrograph", "list_micrographs"}:
+        check_denoised_dtype(config, micrographs)
         planned = plan_micrographs(config, micrographs)
         there, warnings, faults = examine_set(config, micrographs, planned)
         if there:
@@ -254,3 +257,14 @@ def check_disk(config, micrographs, jobs, planned=None):
     missing = bytes_missing(config, planned, micrographs, wanted)
     if shortages := disk_shortages(missing):
         raise shortages[0]
+
+
+def check_denoised_dtype(config, micrographs):
+    """Raise InputError if a few rows of the first micrograph tell that denoised.dtype loses them.
+
+    Files that are still to be made are not known; list_micrographs looks at all of them later.
+    """
+    section = config["denoised"]
+    if section["enabled"] and section["dtype"] == "float16" and micrographs:
+        first = next(iter(micrographs.values()))
+        require_float16_of_a_sample(first.input, FLOAT16_ADVICE)

@@ -12,6 +12,7 @@ from clearice.planning import (
     FOLDERS,
     bytes_missing,
     bytes_to_write,
+    check_denoised_dtype,
     disk_shortages,
     examine_set,
     existing,
@@ -49,6 +50,10 @@ def plan(config):
     print_bytes(bytes_to_write(config, planned), missing)
     print_time(config, missing, counts.get("train", 0))
     faults += disk_shortages(missing)
+    try:
+        check_denoised_dtype(config, micrographs)
+    except InputError as error:
+        faults.append(error)
     for fault in faults:
         print_wrapped("stops", str(fault))
     if faults:

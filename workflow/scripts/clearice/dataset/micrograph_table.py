@@ -1,12 +1,16 @@
 """The table of all micrographs, rejected ones too, and what it may not hold."""
 
+import math
+
 from clearice.errors import InputError
 from clearice.micrographs.checks import STATED_PIXEL_SIZE, measured_names
 from clearice.micrographs.collection import Member, compare
 from clearice.micrographs.copies import several_names
+from clearice.micrographs.float16 import require_float16
 from clearice.tsv import table_text
 from clearice.wording import listed
 
+FLOAT16_ADVICE = "set denoised.dtype: float32"
 COLUMNS = [
     *("micrograph", "status", "reason", "split", "patches"),
     *("height_px", "width_px", "pixel_size_angstrom", "input", "target", "warnings"),
@@ -63,6 +67,35 @@ def check_rejected(records, allowed):
             expected=f"at most {allowed:.0%} (micrographs.on_error, max_rejected_fraction)",
             found=listed(named),
             advice="fix or remove them, or change those keys",
+        )
+
+
+def require_storable(records, dtype):
+    """Raise InputError if denoised micrographs of that dtype would lose what they show.
+
+    `dtype` is denoised.dtype, or None where nothing will be denoised.
+    """
+    if dtype != "float16":
+        return
+    lost = []
+    for record in records:
+        if record["status"] == "ok":
+            # Pixel halves have the noise of a mean of two pixels.
+            of_a_pixel = math.sqrt(2) if record["target_kind"] == "pixel_halves" else 1.0
+            affine = record["mean"], record["std"] * of_a_pixel
+            extremes = record["minimum"], record["maximum"]
+            try:
+                require_float16(record["input"]["path"], *affine, *extremes, FLOAT16_ADVICE)
+            except InputError as error:
+                lost.append(error)
+    if lost:
+        first = lost[0]
+        raise InputError(
+            f"{first.what} ({len(lost):,} of {len(records):,} micrographs)",
+            file=first.file,
+            expected=first.expected,
+            found=first.found,
+            advice=first.advice,
         )
 
 

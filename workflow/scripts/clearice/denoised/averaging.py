@@ -12,26 +12,28 @@ import numpy as np
 
 from clearice.errors import InputError
 from clearice.micrographs.halves import check_headers
-from clearice.micrographs.normalisation import RowStatistics
+from clearice.micrographs.pairs import judge_pair
+from clearice.micrographs.survey import survey_difference
 
 NOISE_TOLERANCE = 0.1  # relative: even and odd frames differ by at most one frame's dose
 _PIECE_ROWS = 64
 
 
 def half_noise(halves):
-    """Return the standard deviations of the noise of two open halves (rows.MicrographRows).
+    """Return the standard deviations of the noise of two open halves, and warnings about the pair.
+
+    The halves are rows.MicrographRows.
 
     With one signal and independent noise, the variance of the difference is the sum of both noise
     variances, and that of the first minus that of the second their difference. Variances are
     squares of the robust scale, so that a crystal counts for nothing. Costs a pass over both
-    halves beyond their surveys. Raises InputError where there are no two such numbers: one image
-    given twice, or halves on different scales.
+    halves beyond their surveys. Raises InputError where there are no two such numbers (halves on
+    different scales), and for halves that do not show one scene alike (pairs.judge_pair): their
+    mean would be no micrograph.
     """
     first, second = (half.survey.input for half in halves)
-    statistics = RowStatistics()
-    for rows, others in zip(*(half.blocks() for half in halves), strict=True):
-        statistics.add_difference(rows, others)
-    difference = statistics.result()
+    shape = halves[0].height_px, halves[0].width_px
+    difference, pair = survey_difference(*(half.blocks() for half in halves), shape)
     if not difference.maximum > difference.minimum:
         raise InputError(
             "the halves are the same pixels",
@@ -39,6 +41,7 @@ def half_noise(halves):
             expected=f"noise independent of {halves[0].path}",
             advice="make halves from even and odd frames",
         )
+    warnings = judge_pair(pair, [half.path for half in halves])
     excess = first.scale**2 - second.scale**2
     variances = [(difference.scale**2 + sign * excess) / 2 for sign in (1, -1)]
     if not min(variances) > 0:
@@ -49,17 +52,17 @@ def half_noise(halves):
             found=f"{second.scale:.4g}",
             advice="denoise one half alone",
         )
-    return [math.sqrt(variance) for variance in variances]
+    return [math.sqrt(variance) for variance in variances], warnings
 
 
 def require_equal_noise(halves, readers):
-    """Return the noise (standard deviations) of two halves that may be averaged.
+    """Return the noise (standard deviations) of two halves that may be averaged, and warnings.
 
     `halves` are the rows.MicrographRows of the open `readers`. Raises InputError for halves of
     different shape, pixel size, scale or noise.
     """
-    check_headers(*readers)
-    noise = half_noise(halves)
+    warnings = check_headers(*readers)
+    noise, doubts = half_noise(halves)
     if not max(noise) <= (1 + NOISE_TOLERANCE) * min(noise):
         raise InputError(
             "the halves are not equally noisy",
@@ -69,7 +72,7 @@ def require_equal_noise(halves, readers):
             found=f"{noise[1]:.4g}",
             advice="denoise the less noisy half alone",
         )
-    return noise
+    return noise, warnings + doubts
 
 
 def mean_bands(bands, others, folder):

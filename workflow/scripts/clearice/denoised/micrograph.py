@@ -14,6 +14,7 @@ from clearice.denoised.tiles import chosen_tile_px, denoise_bands
 from clearice.errors import InputError
 from clearice.files import xxh3_of_file
 from clearice.micrographs.collection import pixel_size_warnings
+from clearice.micrographs.float16 import require_float16
 from clearice.micrographs.mrc import open_micrograph
 from clearice.micrographs.mrc_writer import write_micrograph
 from clearice.micrographs.rows import MicrographRows, hot_pixel_limit
@@ -85,8 +86,10 @@ def write_denoised(
         readers = [stack.enter_context(open_micrograph(path)) for path in files]
         threshold = settings["hot_pixel_threshold"]
         halves = [WatchedRows(r, hot_pixel_limit(r, threshold), watch) for r in readers]
-        averaging = _averaging(halves, readers, settings["average_halves"])
+        averaging, pair_doubts = _averaging(halves, readers, settings["average_halves"])
         used = halves if averaging["averaged_halves"] else halves[:1]
+        if settings["dtype"] == "float16":
+            _require_float16(used)
         tile_px = chosen_tile_px(settings["tile_px"], device, network)
         bands = [
             _counted(denoise_bands(network, rows, tile_px=tile_px, device=device), count)
@@ -119,8 +122,16 @@ def write_denoised(
             "std": halves[0].survey.input.scale,
             "hot_pixels": sum(rows.hot_pixels for rows in used),
             **averaging,
-            "warnings": warnings,
+            "warnings": warnings + pair_doubts,
         }
+
+
+def _require_float16(halves):
+    for rows in halves:
+        found = rows.survey.input
+        affine = found.location, found.scale
+        advice = "write float32 (--dtype, denoised.dtype)"
+        require_float16(rows.path, *affine, found.minimum, found.maximum, advice)
 
 
 def _counted(bands, count):
@@ -133,17 +144,17 @@ def _counted(bands, count):
 def _averaging(halves, readers, choice):
     """Return whether both halves are denoised and averaged, their noise, and why if they are not.
 
-    Facts for the record; `choice` is average_halves of the settings.
+    Facts for the record, and warnings about the pair; `choice` is average_halves of the settings.
     """
     facts = {"averaged_halves": False, "half_noise_std": None, "not_averaged_because": None}
     if len(halves) < 2:
-        return facts | {"not_averaged_because": "there is one file"}
+        return facts | {"not_averaged_because": "there is one file"}, []
     if choice is False:
-        return facts | {"not_averaged_because": "average_halves is false"}
+        return facts | {"not_averaged_because": "average_halves is false"}, []
     try:
-        noise = require_equal_noise(halves, readers)
+        noise, warnings = require_equal_noise(halves, readers)
     except InputError as error:
         if choice is True:
             raise
-        return facts | {"not_averaged_because": str(error)}
-    return facts | {"averaged_halves": True, "half_noise_std": noise}
+        return facts | {"not_averaged_because": str(error)}, []
+    return facts | {"averaged_halves": True, "half_noise_std": noise}, warnings

@@ -7,6 +7,7 @@ import numpy as np
 TILE_PX = 256
 MAX_TILES = 8  # per side: 64 tiles of 256 px give a correlation to about 0.001
 NOISE_PER_PX = 0.1  # from here on there is more noise than signal
+_OUTLIERS = 6  # noise levels from the median: the edge of a crystal in both is no shared noise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,8 +28,9 @@ class HighFrequencyCorrelation:
     """Correlation of two images above half the Nyquist frequency, from rows in order.
 
     Signal of ice-embedded molecules is far below the noise there, so independent halves give
-    about 0. At most 8 x 8 tiles of 256 px (less where the image is smaller), spread evenly and
-    Hann-windowed, are correlated in Fourier space; the sum runs over all their coefficients.
+    about 0. At most 8 x 8 tiles of 256 px (less where the image is smaller), spread evenly, freed
+    of outliers and Hann-windowed, are correlated in Fourier space; the sum runs over all their
+    coefficients.
     """
 
     def __init__(self, height_px, width_px):
@@ -74,7 +76,7 @@ class HighFrequencyCorrelation:
 
     def _correlate(self, tiles):
         """Add the sums of one pair of tiles, float32 (2, tile, tile)."""
-        flat = tiles - tiles.mean(axis=(1, 2), keepdims=True)
+        flat = np.stack([_flat(tile) for tile in tiles])
         spectra = np.fft.rfft2(flat * self._window)
         first, second = (spectrum[self._high] for spectrum in spectra)
         self._cross += float((first * second.conj()).real.sum(dtype=np.float64))
@@ -98,3 +100,15 @@ class HighFrequencyCorrelation:
         medians = np.median(self._bands, axis=0) / (low, low, high, high, low)
         below, above, shared = medians[:2], medians[2:4], medians[4]
         return NoisePowers(below.tolist(), above.tolist(), float(shared))
+
+
+def _flat(tile):
+    """Return a tile less its median, float32 (tile, tile), 0 where gold or hot pixels stood out."""
+    sample = tile[::4, ::4]
+    middle = np.median(sample)
+    flat = tile - middle
+    reach = _OUTLIERS * 1.4826 * np.median(np.abs(sample - middle))
+    if reach > 0:  # else most counts are equal: sparse ones stand out by right
+        flat[np.abs(flat) > reach] = 0
+    flat -= flat.mean()
+    return flat

@@ -144,6 +144,19 @@ def judge_pair(pair, paths):
     return warnings + stripe_warnings(pair)
 
 
+def pair_doubts(first, second):
+    """Return why what one half says of the other is no evidence, a list of texts.
+
+    Both are rows.MicrographRows of one shape.
+    """
+    shape = first.height_px, first.width_px
+    pair = measure_pair(first.blocks(), second.blocks(), shape)
+    try:
+        return judge_pair(pair, [first.path, second.path])
+    except InputError as error:
+        return [str(error)]
+
+
 def stripe_warnings(pair):
     """Return what is to be said of the stripes that the two images of a PairSurvey share."""
     if pair.stripes is None or pair.stripes < checks.SHARED_STRIPES.threshold:

@@ -5,8 +5,9 @@ import math
 import numpy as np
 
 from clearice.files import read_json
+from clearice.validation.summary import without_doubted
 
-_KEPT = ("files", "target", "truth", "picking", "null_tests")
+_KEPT = ("files", "target", "truth", "picking", "null_tests", "doubts")
 
 
 class ValidationRecords:
@@ -23,7 +24,7 @@ class ValidationRecords:
         self._sums = {}  # window_px -> {pair: [sums, counts, records]}
         self._frequency = {}
         for path in paths:
-            record = read_json(path)
+            record = without_doubted(read_json(path))
             target = record["target"] or {}
             curves = {**record["frc"], "transfer": target.pop("transfer", None)}
             self._add_curves(record, {name: c for name, c in curves.items() if c})

@@ -1,6 +1,12 @@
-"""The validation of many micrographs in a few numbers and sentences."""
+"""The validation of many micrographs in a few numbers and sentences.
+
+The other half is no evidence where the pair was doubted (micrographs/pairs.py): a network keeps
+what both halves share by mistake, and that looks like a gain.
+"""
 
 from statistics import median
+
+from clearice.wording import listed
 
 _VALUES = {  # name in the summary -> where it lies in a record
     "gain_over_linear_db_truth": ("truth", "gain_over_linear_db"),
@@ -28,15 +34,20 @@ _VALUES = {  # name in the summary -> where it lies in a record
 
 
 def summarise(records):
-    """Return {"micrographs", "values", "null_tests", "failed", "not_measured", "words"}.
+    """Return {"micrographs", "values", "null_tests", "failed", "not_measured", "not_counted",
+    "words"}.
 
     `records` are those of validate_micrograph, of held-out micrographs. "values" maps a name to
     {median, least, greatest, count} or None, "null_tests" lists {name, passed, judged, worst,
     threshold, failed_on, verdict}; "words" are sentences for a reader.
     """
     count, found, tests, missing = 0, {name: [] for name in _VALUES}, {}, []
-    for record in records:
+    doubted = []
+    for record in map(without_doubted, records):
         count += 1
+        doubted += [f"{record['micrograph']} ({'; '.join(record['doubts'])})"] * bool(
+            record["doubts"]
+        )
         for name, path in _VALUES.items():
             value = _at(record, path)
             if value is not None:
@@ -54,8 +65,17 @@ def summarise(records):
         "null_tests": judged,
         "failed": failed,
         "not_measured": missing,
+        "not_counted": doubted,
     }
     return {**summary, "words": _words(summary)}
+
+
+def without_doubted(record):
+    """Return the record, without what it says against the other half if the pair was doubted."""
+    if not record["doubts"]:
+        return record
+    curves = {pair: c for pair, c in record.get("frc", {}).items() if "target" not in pair}
+    return {**record, "target": None, "frc": curves}
 
 
 def _at(record, path):
@@ -127,6 +147,12 @@ def _words(summary):
     elif judged:
         words.append(f"All null tests that could be made passed ({len(judged)}).")
     words += [f"Not measured: {line}." for line in summary["not_measured"]]
+    doubted = summary["not_counted"]
+    if doubted:
+        words.append(
+            f"Not counted, against the other half of {len(doubted)} of {summary['micrographs']} "
+            f"micrographs: {listed(doubted, 3, separator='; ')}."
+        )
     return words
 
 
