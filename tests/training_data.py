@@ -8,7 +8,7 @@ import torch
 
 import clearice
 from clearice.config import complete_config
-from clearice.dataset.manifest import NORMALISATION, data_xxh3
+from clearice.dataset.manifest import NORMALISATION, content_xxh3, data_xxh3
 from clearice.model.distributed import Processes
 from clearice.model.history import write_history
 from clearice.model.training import Training
@@ -20,8 +20,8 @@ NOISE_FLOOR = 0.25  # variance of the noise of either half: half of that of thei
 def write_dataset(folder, *, train=(4, 5), test=(3,), size_px=16, dtype="float32", seed=0):
     """Write a dataset of noisy halves of smooth images; return the path of its manifest.
 
-    `train` and `test` are the numbers of patches of their micrographs. There is one file
-    per micrograph and side, as with `concatenate: false`, inputs and targets at unlike offsets.
+    `train` and `test` are the numbers of patches of their micrographs. The
+    inputs of a split are one file, the targets one per micrograph: they are at unlike offsets.
     """
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
@@ -35,19 +35,24 @@ def write_dataset(folder, *, train=(4, 5), test=(3,), size_px=16, dtype="float32
         shape = [first, size_px, size_px]
         splits[split] = {"n_patches": first, "shape": shape, "segments": segments}
     manifest = {
-        "format_version": 1,
+        "format_version": 2,
         "layout": "patches",
         "dtype": dtype,
         "patch_size_px": size_px,
-        "data_xxh3": data_xxh3(splits, dtype, size_px),
         "splits": splits,
         "normalisation": NORMALISATION,
         "target_kind": "halves",
         "noise_floor": {"train": NOISE_FLOOR, "test": NOISE_FLOOR},
         "half_correlation": {"train": 0.0, "test": 0.0},
     }
-    path = folder / "manifest.json"
-    path.write_text(json.dumps(manifest))
+    return write_manifest(folder / "manifest.json", manifest)
+
+
+def write_manifest(path, manifest):
+    """Write a manifest whose hashes are those of its content; return its path."""
+    kind = manifest["dtype"], manifest["patch_size_px"]
+    manifest = manifest | {"data_xxh3": data_xxh3(manifest["splits"], *kind)}
+    path.write_text(json.dumps(manifest | {"content_xxh3": content_xxh3(manifest)}))
     return path
 
 
@@ -55,10 +60,11 @@ def _write_segment(folder, name, count, size_px, dtype, rng):
     y, x = np.mgrid[:size_px, :size_px] / size_px
     segment = {"micrograph": name, "n_patches": count, "shard": f"{name}.json"}
     waves = [np.sin(6 * (x + rng.random())) * np.cos(5 * (y + rng.random())) for _ in range(count)]
-    for side, header in (("input", b""), ("target", b"other content")):
+    for side, file in (("input", f"{name.split('_')[0]}.input"), ("target", f"{name}.target")):
         noise = rng.normal(0, NOISE_FLOOR**0.5, (count, size_px, size_px))
-        (folder / f"{name}.{side}").write_bytes(header + (waves + noise).astype(dtype).tobytes())
-        segment |= {f"{side}_file": f"{name}.{side}", f"{side}_offset_bytes": len(header)}
+        with open(folder / file, "ab") as binary:
+            segment |= {f"{side}_file": file, f"{side}_offset_bytes": binary.tell()}
+            binary.write((waves + noise).astype(dtype).tobytes())
         segment |= {f"{side}_xxh3": f"{rng.integers(2**63):016x}"}
     places = {"y": [size_px * i for i in range(count)], "x": [7] * count}
     (folder / f"{name}.json").write_text(json.dumps(places))

@@ -42,6 +42,13 @@ def test_every_rule_that_runs_something_has_log_benchmark_memory_and_environment
             assert rule.conda_env, f"{rule.name} has no conda environment"
 
 
+def test_a_benchmark_has_the_name_of_its_log(rules):
+    """The benchmark, which Snakemake touches last, is the stamp of the seals of a job."""
+    for rule in rules:
+        if rule.benchmark:
+            assert str(rule.benchmark) == f"{str(rule.log[0]).removesuffix('.log')}.benchmark.tsv"
+
+
 def test_a_rule_and_its_script_have_one_name(rules):
     for rule in rules:
         if rule.script:

@@ -225,7 +225,7 @@ def test_an_edited_shard_is_named_and_nothing_is_lost(tmp_path, stored, edit):
         concatenate(dataset, records)
     line = str(caught.value)
     assert line.startswith(f"{binary}: ")
-    assert f"delete {records[1]}, so that the shard is made again" in line
+    assert line.endswith(f"to make it again, delete it and run again: rm {records[1]}")
     assert [path.read_bytes() for path in store] == good
     make_shard(tmp_path / "shards", "m01", n=3, size_px=32)  # as a new run would do
     concatenate(dataset, records)

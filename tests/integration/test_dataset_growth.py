@@ -62,13 +62,10 @@ def test_growth_and_an_edited_shard(run):
     shard = run / "results" / "shards" / "b.input.bin"
     with open(shard, "ab") as file:
         file.write(b"edited")
-    for _ in range(2):  # the second time, Snakemake has already seen these inputs fail
-        process = run_snakemake(run, *RUN, check=False)
-        assert process.returncode == 1
-        line = "concatenate_shards: results/shards/b.input.bin: was modified outside the workflow"
-        assert line in process.stdout
-    shard.with_name("b.json").unlink()  # as the error advises
-    run_snakemake(run, *RUN)
+    process = run_snakemake(run, *RUN, check=False)
+    assert process.returncode == 1
+    assert "1 result is not what was written: results/shards/b.input.bin" in process.stdout
+    run_snakemake(run, *RUN)  # as the error advises
     assert binaries(run) == grown
     assert dataset_faults(dataset) == []
     assert planned_jobs(run, "dataset") == {}

@@ -28,6 +28,7 @@ def shard_inputs(wildcards):
 
     Snakemake hashes small inputs, and would wait for ever for a FIFO.
     """
+    look_at_results()
     sources = shard_sources(wildcards)
     if config["micrographs"]["source"] != "files":
         return sources
@@ -152,6 +153,7 @@ def validation_summary():
 
 def report_inputs(wildcards):
     """Return what the report is made of."""
+    look_at_results()
     return {
         "micrographs": "results/dataset/micrographs.tsv",
         "manifest": "results/dataset/manifest.json",
@@ -189,7 +191,12 @@ def results_of(*steps):
         "denoised": lambda: denoised_files("mrc") + denoised_files("json"),
         "validation": lambda: validation_files() + validation_summary(),
     }
-    return lambda wildcards: [path for step in steps for path in files[step]()]
+
+    def paths(wildcards):
+        look_at_results()
+        return [path for step in steps for path in files[step]()]
+
+    return paths
 
 
 def made_micrographs():

@@ -7,6 +7,7 @@ from clearice.dataset.copying import check_shard
 from clearice.dataset.manifest import SIDES, split_part
 from clearice.dataset.store import full_disk_is_one_line, grow, publish, sorted_by_name
 from clearice.files import write_json
+from clearice.seals import aside_of
 from clearice.shards.record import read_shard_record
 
 
@@ -25,7 +26,7 @@ def concatenate_shards(
     `records`: paths of the shards' json, beside which lie the binaries that they name
     (`input_bins` and `target_bins`, listed for Snakemake to wait for). Without `input_bin` and
     `target_bin` nothing is copied, the segments point at the shards, and older binaries are
-    removed.
+    removed. Returns path -> [(bytes, XXH3-64, micrograph), ...] of the binaries.
     """
     shards = [(path, read_shard_record(path)) for path in records]
     folder = Path(segments).parent
@@ -39,11 +40,20 @@ def concatenate_shards(
                 print(
                     f"{store} is not used with dataset.concatenate: false; delete it to free space"
                 )
-            return
-        shards = grow(store, split, shards)
+            return None
+        stamp = folder / f"concatenate_shards.{split}.benchmark.tsv"
+        damaged = any(aside_of(path).exists() for path in (input_bin, target_bin))
+        shards = grow(store, split, shards, stamp, distrusted=damaged)
         publish(store, split, "input", input_bin)
         publish(store, split, "target", target_bin)
         write_json(segments, split_part(shards, folder, concatenated_as=split))
+    return {
+        str(path): [
+            (record["files"][side]["bytes"], record["files"][side]["xxh3"], record["micrograph"])
+            for _, record in shards
+        ]
+        for side, path in zip(SIDES, (input_bin, target_bin), strict=True)
+    }
 
 
 def checked(shards):

@@ -7,7 +7,7 @@ import jsonschema
 from clearice.bridge import run_job
 from clearice.dataset.reader import open_split
 from clearice.errors import InputError
-from clearice.files import read_json, xxh3_of_file
+from clearice.files import read_json, read_result, xxh3_of_file
 from clearice.model.weights import load_model
 from clearice.reference import cases
 from clearice.reference.export import write_bundle
@@ -36,7 +36,7 @@ def export_reference(model, dataset, manifest, settings, **_only_for_the_workflo
         bundle_cases, training = cases.bundle_data(reader, settings)
     provenance = {
         "model_xxh3": xxh3_of_file(model),
-        "dataset_xxh3": read_json(dataset).get("data_xxh3"),
+        "dataset_xxh3": read_result(dataset).get("data_xxh3"),
     }
     folder = Path(manifest).parent
     written = write_bundle(folder, weights, bundle_cases, training, provenance)

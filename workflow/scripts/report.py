@@ -9,7 +9,7 @@ from pathlib import Path
 
 from clearice.bridge import run_command, run_job
 from clearice.errors import InputError
-from clearice.files import read_json, write_json, write_text
+from clearice.files import read_result, write_json, write_text
 from clearice.report.attachments import draw_curves, write_pictures, write_tables
 from clearice.report.examples import micrograph_examples, patch_examples
 from clearice.report.headlines import summary_text
@@ -48,7 +48,7 @@ def main(arguments=None):
         raise InputError(
             "no report yet", file=folder / "summary.json", advice="run snakemake report"
         )
-    print(summary_text(read_json(folder / "summary.json"), folder / "index.html"))
+    print(summary_text(read_result(folder / "summary.json"), folder / "index.html"))
     return 0
 
 

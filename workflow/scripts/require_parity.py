@@ -2,13 +2,13 @@
 
 from clearice.bridge import run_job
 from clearice.errors import InputError
-from clearice.files import read_json, write_json
+from clearice.files import read_result, write_json
 
 
 def require_parity(verdicts, summary, required, **_only_for_the_workflow):
     """Write the table of verdicts; raise InputError if one failed and `required` is true."""
     keys = ("implementation", "precision", "verdict", "lowest_failing_rung", "worst_percent")
-    table = [{key: verdict.get(key) for key in keys} for verdict in map(read_json, verdicts)]
+    table = [{key: verdict.get(key) for key in keys} for verdict in map(read_result, verdicts)]
     for row in table:
         print("\t".join(str(row[key]) for key in keys))
     write_json(summary, {"required": required, "implementations": table})

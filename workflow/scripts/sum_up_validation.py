@@ -1,7 +1,7 @@
 """Sum up what was measured on all held-out micrographs, in numbers and in words."""
 
 from clearice.bridge import run_job
-from clearice.files import read_json, write_json
+from clearice.files import read_result, write_json
 from clearice.validation.summary import summarise
 
 
@@ -10,7 +10,7 @@ def sum_up_validation(records, summary):
 
     A null test that failed does not stop the run: the report shows it.
     """
-    result = summarise(map(read_json, records))
+    result = summarise(map(read_result, records))
     write_json(summary, result)
     print("\n".join(result["words"]))
 

@@ -3,7 +3,8 @@
 from clearice.bridge import run_job
 from clearice.dataset.manifest import build_manifest, read_manifest
 from clearice.errors import InputError
-from clearice.files import read_json, write_json
+from clearice.files import read_result, write_json
+from clearice.wording import made_again
 
 
 def write_manifest(train, test, manifest):
@@ -11,13 +12,13 @@ def write_manifest(train, test, manifest):
 
     Raises InputError when a micrograph is in both splits or they don't fit together.
     """
-    parts = {"train": read_json(train), "test": read_json(test)}
+    parts = {"train": read_result(train), "test": read_result(test)}
     names = [{segment["micrograph"] for segment in part["segments"]} for part in parts.values()]
     if shared := sorted(set.intersection(*names)):
         raise InputError(
             "in both splits: " + ", ".join(shared),
             file=manifest,
-            advice=f"delete {train} and {test}, then run snakemake dataset",
+            advice=made_again(train, test),
         )
     write_json(manifest, build_manifest(parts))
     read_manifest(manifest)

@@ -147,7 +147,7 @@ SEGMENT = ("splits", "train", "segments", 1)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (_set(["format_version"], 2), "unknown format_version: expected 1, found 2"),
+        (_set(["format_version"], 1), "unknown format_version: expected 2, found 1"),
         (_set(["layout"], "planes"), "layout: 'planes' is not one of"),
         (_set(["dtype"], "float64"), "dtype: 'float64' is not one of"),
         (_set([*SEGMENT, "first_patch"], 2), "train c: first_patch: expected 3, found 2"),
@@ -155,6 +155,10 @@ SEGMENT = ("splits", "train", "segments", 1)
         (_set(["splits", "train", "n_patches"], 7), "n_patches: expected 8"),
         (_set(["splits", "test", "shape"], [2, 16, 8]), r"test: shape \[2, 16, 8\]"),
         (_set([*SEGMENT, "input_xxh3"], "0" * 16), "data_xxh3"),
+        (_set([*SEGMENT, "target_offset_bytes"], 512), "train c: target_offset_bytes: expected"),
+        (_set(["noise_floor", "train"], 0.4), "content_xxh3 is not that of the content"),
+        (_set(["half_correlation", "test"], None), "it was edited or damaged"),
+        (_set([*SEGMENT, "shard"], "other.json"), "it was edited or damaged"),
         (_set(["remark"], "by hand"), "remark"),
     ],
 )

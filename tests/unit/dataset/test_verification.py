@@ -199,7 +199,7 @@ SPOILT = {
     one_source_for_two: "b (target): cut from b_EVN.mrc as is b (input)",
     lambda dataset: binary(dataset, "a").unlink(): "no such file",
     lambda dataset: (dataset / "manifest.json").unlink(): "no manifest",
-    lambda dataset: (dataset / "manifest.json").write_text('{"format_version": 1}'): "required",
+    lambda dataset: (dataset / "manifest.json").write_text('{"format_version": 2}'): "required",
 }
 
 
@@ -240,4 +240,4 @@ def test_the_command_says_good_or_lists_and_fails(dataset):
     unread = verify(dataset, "--no-hashes")
     assert unread.returncode == 0
     assert "hashes not checked" in unread.stdout
-    assert json.loads((dataset / "manifest.json").read_text())["format_version"] == 1
+    assert json.loads((dataset / "manifest.json").read_text())["format_version"] == 2

@@ -87,7 +87,7 @@ def test_one_without_a_part_is_refused_and_set_aside(tmp_path, key):
     path, state = tmp_path / "checkpoint.pt", state_of()
     del state[key]
     save_checkpoint(path, state)
-    with pytest.raises(InputError, match=f"is a checkpoint without {key}; remove it"):
+    with pytest.raises(InputError, match=f"is a checkpoint without {key}; remove it: rm "):
         load_checkpoint(path, {}, 1)
     state, remark = find_checkpoint(path, {}, 1)
     assert state is None

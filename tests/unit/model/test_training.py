@@ -21,6 +21,7 @@ from training_data import (
     train,
     weights_of,
     write_dataset,
+    write_manifest,
 )
 
 
@@ -49,7 +50,8 @@ def spoil_a_pixel(manifest, split, i):
         name, y, x = reader.where(i)
         segment = next(s for s in reader._segments if s["micrograph"] == name)
     values = np.memmap(manifest.parent / segment["input_file"], np.float32, "r+")
-    values[(i - segment["first_patch"]) * 256 + 3] = np.nan
+    first = segment["input_offset_bytes"] // values.itemsize
+    values[first + (i - segment["first_patch"]) * 256 + 3] = np.nan
     values.flush()
     return name, y, x
 
@@ -144,8 +146,7 @@ def test_halves_swap_where_they_may_and_other_targets_never(tmp_path):
     manifest = write_dataset(tmp_path)
     content = json.loads(manifest.read_text())
     content["noise_floor"] = {"train": None, "test": None}
-    single = tmp_path / "single.json"
-    single.write_text(json.dumps(content))
+    single = write_manifest(tmp_path / "single.json", content)
     cases = (manifest, True, True), (manifest, False, False), (single, True, False)
     for path, asked, expected in cases:
         swapped, training = False, build_training(path, swap_halves=asked)

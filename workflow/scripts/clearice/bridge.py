@@ -11,6 +11,7 @@ import traceback
 
 from clearice.disk import is_full
 from clearice.errors import InputError
+from clearice.seals import aside_of, break_seal, made_with, remove, require_unchanged, seal
 from clearice.stopping import ends_orderly
 
 _PATH_ERRORS = {
@@ -56,7 +57,7 @@ def run_job(function, snakemake):
             stack.enter_context(contextlib.redirect_stdout(log))
             stack.enter_context(contextlib.redirect_stderr(log))
         try:
-            function(**job_arguments(snakemake))
+            _run_sealed(function, snakemake)
         except Exception as error:
             line = users_line(error)
             if line is None:
@@ -65,6 +66,23 @@ def run_job(function, snakemake):
             print(f"error: {line}", file=sys.stderr)
             print(f"{snakemake.rule}: {line}", file=sys.__stderr__)
             sys.exit(1)
+
+
+def _run_sealed(function, snakemake):
+    """Check the results that the job reads, call the function, and seal the results it wrote.
+
+    It may return path -> list of (bytes, XXH3-64[, name]) of parts of outputs that it hashed.
+    """
+    outputs = list(map(str, snakemake.output))
+    require_unchanged(map(str, snakemake.input))
+    for path in outputs:
+        break_seal(path)
+    hashes = function(**job_arguments(snakemake)) or {}
+    made = made_with(snakemake.params.items(), snakemake.input)
+    stamp = snakemake.log[0].removesuffix(".log") + ".benchmark.tsv" if snakemake.log else None
+    for path in outputs:
+        seal(path, snakemake.rule, made, stamp, hashes.get(path))
+        remove(aside_of(path))
 
 
 def run_command(main):

@@ -8,6 +8,7 @@ import stat
 from pathlib import Path
 
 from clearice.errors import InputError
+from clearice.wording import made_again
 
 _BLOCK_BYTES = 1 << 20
 _KINDS = {
@@ -75,6 +76,19 @@ def read_json(path):
         return json.loads(regular_text(path))
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def read_result(path):
+    """Return the JSON value in a result of a run; InputError, with what cures it, if it has none.
+
+    The value may be of another shape than the one that was written: the seal of a result says so.
+    """
+    try:
+        return read_json(path)
+    except FileNotFoundError:
+        raise InputError("no such file", file=path, advice="run again: it is made then") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"unreadable ({error})", file=path, advice=made_again(path)) from None
 
 
 def open_regular(path):

@@ -21,6 +21,7 @@ OUTSIDE = {
     "clearice.errors": "speaks to a person",
     "clearice.files": "files appear whole; their bytes are the caller's",
     "clearice.locks": "one process at a time writes the same bytes",
+    "clearice.seals": "says whether a result is what was written",
     "clearice.model.interruption": "watches for signals; a checkpoint continues to the same bytes",
     "clearice.model.memory": "watches the process",
     "clearice.model.progress": "speaks to a person",

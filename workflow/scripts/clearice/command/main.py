@@ -11,7 +11,7 @@ from clearice.bridge import run_command
 COMMANDS = {  # name of the module in this room -> what it does
     "denoise": "denoise micrographs with the pretrained network or one of yours",
     "plan": "print what a run of the workflow will write, against the free disk",
-    "verify": "check a dataset: counts, sizes, hashes, pairing, leaks between its splits",
+    "verify": "check results: counts, sizes, hashes, pairing, leaks between the splits, sources",
     "compare": "judge an implementation against the reference bundle",
     "shard": "cut one micrograph, or one pair of halves, into patches",
 }

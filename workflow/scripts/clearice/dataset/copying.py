@@ -9,6 +9,7 @@ import xxhash
 from clearice.dataset.manifest import SIDES
 from clearice.errors import InputError
 from clearice.files import open_regular, xxh3_of_file
+from clearice.wording import made_again
 
 BLOCK_BYTES = 8 << 20
 _NO_COPY_RANGE = {errno.ENOSYS, errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM}
@@ -65,7 +66,7 @@ def _changed(binary, record_path, found, expected="what its record says"):
         file=binary,
         expected=expected,
         found=found,
-        advice=f"delete {record_path}, so that the shard is made again",
+        advice=made_again(record_path),
     )
 
 

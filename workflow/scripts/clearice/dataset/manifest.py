@@ -14,8 +14,9 @@ import xxhash
 from clearice.errors import InputError
 from clearice.files import read_json
 from clearice.schemas import DATASET_SCHEMA
+from clearice.wording import made_again
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 SPLITS = ("train", "test")
 SIDES = ("input", "target")
 ITEM_BYTES = {"float32": 4, "float16": 2}
@@ -23,7 +24,6 @@ NORMALISATION = (
     "per micrograph: (pixel - location) / scale of the input half, applied to both halves; medians "
     "of the means and standard deviations of pieces of rows of 64 px"
 )
-_REMAKE = "make it again: snakemake dataset"
 
 
 def patch_bytes(dtype, patch_size_px):
@@ -78,7 +78,7 @@ def _check_same_kind(records):
                     file=path,
                     expected=first[key],
                     found=record[key],
-                    advice="delete this json, so that the shard is made again",
+                    advice=made_again(path),
                 )
 
 
@@ -100,10 +100,10 @@ def build_manifest(parts):
         if train[key] != test[key]:
             raise InputError(
                 f"{key} of the splits differs: train {train[key]}, test {test[key]}",
-                advice="delete results/shards and make the dataset again",
+                advice="delete the shards and run again: rm -r results/shards",
             )
     size = train["patch_size_px"]
-    return {
+    manifest = {
         "format_version": FORMAT_VERSION,
         "layout": "patches",
         "dtype": train["dtype"],
@@ -122,6 +122,14 @@ def build_manifest(parts):
             for split in SPLITS
         },
     }
+    return {**manifest, "content_xxh3": content_xxh3(manifest)}
+
+
+def content_xxh3(manifest):
+    """Return 16 hex digits over all of a manifest but this entry: an edited number shows."""
+    facts = {key: value for key, value in manifest.items() if key != "content_xxh3"}
+    text = json.dumps(facts, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return xxhash.xxh3_64(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def data_xxh3(splits, dtype, patch_size_px):
@@ -148,7 +156,7 @@ def read_manifest(path):
     manifest = load_manifest(path)
     faults = schema_faults(manifest) or manifest_faults(manifest)
     if faults:
-        raise InputError(faults[0], file=path, advice=_REMAKE)
+        raise InputError(faults[0], file=path, advice=made_again(path))
     return manifest
 
 
@@ -157,9 +165,10 @@ def load_manifest(path):
     try:
         manifest = read_json(path)
     except FileNotFoundError:
-        raise InputError("no manifest", file=path, advice=_REMAKE) from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"unreadable manifest ({error})", file=path, advice=_REMAKE) from None
+        raise InputError("no manifest", file=path, advice="make it: snakemake dataset") from None
+    except (OSError, ValueError, RecursionError) as error:
+        what = f"unreadable manifest ({error})"
+        raise InputError(what, file=path, advice=made_again(path)) from None
     version = manifest.get("format_version") if isinstance(manifest, dict) else None
     if version != FORMAT_VERSION:
         raise InputError(
@@ -167,7 +176,7 @@ def load_manifest(path):
             file=path,
             expected=FORMAT_VERSION,
             found=version,
-            advice="use the clearice that wrote it, or " + _REMAKE,
+            advice="use the clearice that wrote it, or " + made_again(path),
         )
     return manifest
 
@@ -189,8 +198,9 @@ def _validator():
 
 def manifest_faults(manifest):
     """Return every contradiction inside a manifest that fits the schema, as lines of text."""
-    faults = []
+    faults, ends = [], {}
     size = manifest["patch_size_px"]
+    step = patch_bytes(manifest["dtype"], size)
     for split in SPLITS:
         content = manifest["splits"][split]
         first_patch = 0
@@ -201,6 +211,14 @@ def manifest_faults(manifest):
                     f"found {segment['first_patch']}"
                 )
             first_patch = segment["first_patch"] + segment["n_patches"]
+            for side in SIDES:
+                file, offset = segment[f"{side}_file"], segment[f"{side}_offset_bytes"]
+                if offset != ends.get(file, 0):
+                    faults.append(
+                        f"{split} {segment['micrograph']}: {side}_offset_bytes: expected "
+                        f"{ends.get(file, 0)}, where the segment before it ends, found {offset}"
+                    )
+                ends[file] = offset + segment["n_patches"] * step
         counted = sum(segment["n_patches"] for segment in content["segments"])
         if content["n_patches"] != counted:
             faults.append(
@@ -211,6 +229,8 @@ def manifest_faults(manifest):
             faults.append(f"{split}: shape {content['shape']} is not (n_patches, size, size)")
     if manifest["data_xxh3"] != data_xxh3(manifest["splits"], manifest["dtype"], size):
         faults.append("data_xxh3 is not that of the segments")
+    if not faults and manifest["content_xxh3"] != content_xxh3(manifest):
+        faults.append("content_xxh3 is not that of the content: it was edited or damaged")
     return faults
 
 

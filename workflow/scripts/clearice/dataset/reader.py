@@ -13,7 +13,8 @@ import numpy as np
 
 from clearice.dataset.manifest import patch_bytes, read_manifest, segment_spans
 from clearice.errors import InputError
-from clearice.files import read_json
+from clearice.files import read_result
+from clearice.wording import made_again
 
 # Descriptors that one reader keeps open. With concatenate: false a split has two files a
 # micrograph, and 1,024 descriptors are a usual limit of a process: the rest are opened a read.
@@ -64,14 +65,14 @@ class PatchReader:
         for name, size in needed.items():
             path = self._folder / name
             if not path.is_file():
-                raise InputError("no such file", file=path, advice="run snakemake dataset")
+                raise InputError("no such file", file=path, advice="run again: it is made then")
             if path.stat().st_size < size:
                 raise InputError(
                     "shorter than the manifest says",
                     file=path,
                     expected=f"{size} bytes",
                     found=path.stat().st_size,
-                    advice="delete it and run snakemake dataset",
+                    advice=made_again(path),
                 )
 
     def __len__(self):
@@ -116,7 +117,7 @@ class PatchReader:
         index = self._segment_of(i)
         segment = self._segments[index]
         if index not in self._records:
-            self._records[index] = read_json(self._folder / segment["shard"])
+            self._records[index] = read_result(self._folder / segment["shard"])
         record, k = self._records[index], i - segment["first_patch"]
         return segment["micrograph"], record["y"][k], record["x"][k]
 

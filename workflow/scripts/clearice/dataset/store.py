@@ -26,12 +26,15 @@ _JOURNAL_VERSION = 1
 _NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
 
 
-def grow(store, split, shards):
+def grow(store, split, shards, stamp=None, distrusted=False):
     """Make the store of `split` hold the patches of `shards`; return them in stored order.
 
     `shards` is a list of (path of the shard's json, its content). Shards that are stored and
     unchanged stay where they are and new ones follow by name; anything else starts anew, by
     name. Raises InputError for a shard that doesn't match its record and for a full disk.
+    What is stored is read again if it was modified after the last commit, or if `distrusted`.
+    `stamp` is a file that Snakemake touched with the binaries of the last run: until then they
+    are not modified.
     """
     store = Path(store)
     store.mkdir(parents=True, exist_ok=True)
@@ -39,7 +42,7 @@ def grow(store, split, shards):
     # After a kill -9 of snakemake its cluster jobs live on and may meet a new run.
     with only_process(store / f"{split}.lock", "writing this dataset"):
         remove_leftovers(store / f"{split}.json")
-        segments = _committed_segments(store, split)
+        segments = _committed_segments(store, split, stamp, distrusted)
         if any(_segment(by_name.get(s["micrograph"])) != s for s in segments):
             print(f"{split}: a stored micrograph was removed or changed: all are copied again")
             segments = []
@@ -105,28 +108,46 @@ def _segment(shard):
     return {"micrograph": record["micrograph"], **files}
 
 
-def _committed_segments(store, split):
+def _committed_segments(store, split, stamp=None, distrusted=False):
     """Return the journal's segments if the binaries still hold them, else none."""
     try:
-        journal = read_json(_journal(store, split))
+        journal = _read_journal(_journal(store, split))
     except FileNotFoundError:
         return []
-    except ValueError:
-        journal = {}
-    if journal.get("format_version") != _JOURNAL_VERSION:
+    except (ValueError, KeyError, TypeError, RecursionError):
         print(f"{split}: no journal that this version can read: all shards are copied again")
         return []
+    touched_ns = stamp.stat().st_mtime_ns if stamp is not None and stamp.is_file() else 0
     for side in SIDES:
         path, segments = _binary(store, split, side), journal["segments"]
         found = path.stat() if path.is_file() else None
         if found is None or found.st_size < sum(s[side]["bytes"] for s in segments):
             print(f"{path}: shorter than it was left: all shards are copied again")
             return []
+        committed_ns = journal["mtime_ns"][side]
+        on_time = committed_ns <= found.st_mtime_ns <= max(committed_ns, touched_ns)
         # A crash and a copied folder end here too, so the bytes decide.
-        if found.st_mtime_ns != journal["mtime_ns"][side] and not _holds(path, side, segments):
+        if (distrusted or not on_time) and not _holds(path, side, segments):
             print(f"{path}: was modified outside the workflow: all shards are copied again")
             return []
     return journal["segments"]
+
+
+def _read_journal(path):
+    """Return a journal that has all that is read of it; ValueError and the like if it has not."""
+    journal = read_json(path)
+    if journal["format_version"] != _JOURNAL_VERSION:
+        raise ValueError("another version")
+    for segment in journal["segments"]:
+        for side in SIDES:
+            _require(str, segment["micrograph"], segment[side]["xxh3"])
+            _require(int, segment[side]["bytes"], journal["mtime_ns"][side])
+    return journal
+
+
+def _require(kind, *values):
+    if not all(type(value) is kind for value in values):
+        raise TypeError(f"a value is no {kind.__name__}")
 
 
 def _holds(path, side, segments):

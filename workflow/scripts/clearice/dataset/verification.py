@@ -17,7 +17,7 @@ from clearice.dataset.manifest import (
     segment_spans,
 )
 from clearice.errors import InputError
-from clearice.files import open_regular, read_json, regular_text
+from clearice.files import open_regular, read_json, regular_text, xxh3_of_file
 
 
 def dataset_faults(folder, hashes=True):
@@ -121,6 +121,45 @@ def shard_faults(folder, manifest):
                 faults.append(f"{here}: cut from {path} as is {other}")
             elif pixels is not None and same != here:
                 faults.append(f"{here}: the same image as {same}: pixels_xxh3 {pixels}")
+    return faults
+
+
+def sources_of(shards):
+    """Return path -> entry (`bytes`, `xxh3`) of the files that the shards in a folder are cut from.
+
+    Records that cannot be read are left out: shard_faults names those of the dataset.
+    """
+    sources = {}
+    for path in sorted(Path(shards).glob("*.json")):
+        try:
+            record = read_json(path)
+            for side in SIDES:
+                if record[side] is not None:
+                    sources[record[side]["path"]] = {k: record[side][k] for k in ("bytes", "xxh3")}
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            continue
+    return sources
+
+
+def source_faults(sources, folder, hashes=True):
+    """Return which of the sources_of shards are not what they were; `folder` is the run's."""
+    faults = []
+    for name, entry in sources.items():
+        path = Path(folder, name)
+        try:
+            size = path.stat().st_size
+            found = {"bytes": size}
+            if hashes and size == entry["bytes"]:
+                found["xxh3"] = xxh3_of_file(path)
+        except (OSError, InputError):
+            found = {"bytes": None}
+        if entry["bytes"] is None and found["bytes"] is None:
+            continue  # it could not be read then either: the shard is rejected
+        faults += [
+            f"{name}: a shard was cut from another file: expected {entry[key]} {key}, found {value}"
+            for key, value in found.items()
+            if value != entry[key]
+        ]
     return faults
 
 

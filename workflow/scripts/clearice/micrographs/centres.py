@@ -11,6 +11,7 @@ import numpy as np
 
 from clearice.errors import InputError
 from clearice.files import regular_text
+from clearice.wording import made_again
 
 _MOST_BYTES = 1 << 26
 COLUMNS = ("y_px", "x_px", "diameter_px")
@@ -37,7 +38,7 @@ def read_centres(path):
             "not a table of particle centres",
             file=path,
             expected="tab-separated numbers " + ", ".join(COLUMNS),
-            advice="make the micrograph again",
+            advice=made_again(path),
         ) from None
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", file=path) from None
@@ -49,6 +50,6 @@ def read_centres(path):
             "wrong values in a table of particle centres",
             file=path,
             expected="finite numbers and one diameter above 0",
-            advice="make the micrograph again",
+            advice=made_again(path),
         )
     return values[:, :2], diameter

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import shlex
 import zipfile
 import zlib
 from pathlib import Path
@@ -61,14 +62,18 @@ def load_checkpoint(path, identity, epochs):
     except _UNREADABLE as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
-            f"not a readable checkpoint ({first[:100]})", file=path, advice="remove it"
+            f"not a readable checkpoint ({first[:100]})",
+            file=path,
+            advice=_remove(path),
         ) from None
     if not isinstance(state, dict) or state.get("format_version") != FORMAT_VERSION:
         raise InputError("not a checkpoint of this version of clearice", file=path)
     missing = [key for key in _KEYS if key not in state]
     if missing:
         raise InputError(
-            "is a checkpoint without " + ", ".join(missing), file=path, advice="remove it"
+            "is a checkpoint without " + ", ".join(missing),
+            file=path,
+            advice=_remove(path),
         )
     differences = describe_differences(state["identity"], identity)
     if differences:
@@ -85,6 +90,10 @@ def load_checkpoint(path, identity, epochs):
             advice="raise epochs, or train without this checkpoint",
         )
     return state
+
+
+def _remove(path):
+    return f"remove it: rm {shlex.quote(str(path))}"
 
 
 def _check_sums(path):

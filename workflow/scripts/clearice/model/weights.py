@@ -1,17 +1,21 @@
 """The trained model's file."""
 
 import json
+import shlex
 from pathlib import Path
 
 import safetensors
 import safetensors.torch
 import torch
+import xxhash
 
 from clearice.errors import InputError
 from clearice.files import atomic_path, open_regular
 from clearice.model.networks import build_network
+from clearice.wording import listed
 
 FORMAT_VERSION = "1"
+CHECKSUM = "content_xxh3"  # its key in the metadata
 GENERAL = Path(__file__).parent / "general" / "weights.safetensors"
 
 
@@ -24,7 +28,8 @@ def save_model(path, network, metadata, dtype=torch.float32):
     """Write the weights of `network` and `metadata` (str to str) as safetensors, atomically.
 
     Keys are those of the network: conv1.weight (out, in, height, width), conv1.bias (out,) ...,
-    of type `dtype`. `metadata` must name the `architecture`; `format_version` is added.
+    of type `dtype`. `metadata` must name the `architecture`; `format_version` and a checksum are
+    added.
     """
     tensors = {
         name: tensor.detach().to("cpu", dtype).contiguous()
@@ -32,21 +37,38 @@ def save_model(path, network, metadata, dtype=torch.float32):
     }
     with atomic_path(path) as temporary:
         content = safetensors.torch.save(tensors, {"format_version": FORMAT_VERSION, **metadata})
-        temporary.write_bytes(_with_sorted_metadata(content))  # save_file: only for the owner
+        temporary.write_bytes(_finished(content))  # save_file: only for the owner
 
 
-def _with_sorted_metadata(content):
-    """Return the safetensors file `content`, its metadata in order: they come in a random one.
+def _finished(content):
+    """Return the safetensors file `content`, its metadata in order and with its checksum.
 
-    So equal trainings write equal files. A file is the length of its header (8 bytes, little-
-    endian), the header (JSON, filled up with spaces to a multiple of 8) and the tensors.
+    Equal trainings write equal files: safetensors writes the metadata in a random order.
     """
-    end = 8 + int.from_bytes(content[:8], "little")
-    header = json.loads(content[8:end])
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    header, tensors = _split(content)
+    metadata = header["__metadata__"]
+    metadata[CHECKSUM] = _checksum(header, tensors)
+    header["__metadata__"] = dict(sorted(metadata.items()))
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text + content[end:]
+    return len(text).to_bytes(8, "little") + text + tensors
+
+
+def _split(content):
+    """Return the header (a dict) of a safetensors file and the bytes of its tensors.
+
+    A file is the length of its header (8 bytes, little-endian), the header (JSON, filled up with
+    spaces to a multiple of 8) and the tensors.
+    """
+    end = 8 + int.from_bytes(content[:8], "little")
+    return json.loads(content[8:end]), content[end:]
+
+
+def _checksum(header, tensors):
+    """Return the XXH3-64 of all of a model's file but the checksum itself, in 16 hex digits."""
+    metadata = {k: v for k, v in header["__metadata__"].items() if k != CHECKSUM}
+    text = json.dumps({**header, "__metadata__": metadata}, sort_keys=True)
+    return xxhash.xxh3_64(text.encode() + tensors).hexdigest()
 
 
 def load_model(path, device="cpu"):
@@ -57,26 +79,45 @@ def load_model(path, device="cpu"):
     """
     path = model_file(path)
     try:
-        open_regular(path).close()  # the library would wait for a FIFO
-        with safetensors.safe_open(path, framework="pt", device="cpu") as file:
-            metadata = dict(file.metadata() or {})
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        with open_regular(path) as file:
+            content = file.read()
+        tensors = safetensors.torch.load(content)
+        header, data = _split(content)
     except FileNotFoundError:
-        raise InputError("no such model", file=path) from None
-    except (OSError, safetensors.SafetensorError) as error:
+        raise InputError("no such model", file=path, advice=_advice(path)) from None
+    except (OSError, ValueError, safetensors.SafetensorError) as error:
         raise InputError(
-            f"not a readable safetensors file ({error})", file=path, advice="train the model again"
+            f"not a readable safetensors file ({error})", file=path, advice=_advice(path)
         ) from None
+    metadata = dict(header.get("__metadata__") or {})
+    checksum = metadata.pop(CHECKSUM, None)  # those of earlier versions and `general` have none
     if metadata.get("format_version") != FORMAT_VERSION or "architecture" not in metadata:
         raise InputError(
             "not a model of clearice",
             file=path,
             expected=f"metadata architecture and format_version {FORMAT_VERSION}",
-            found=", ".join(f"{k} {v}" for k, v in sorted(metadata.items())) or "no metadata",
+            found=listed(f"{k} {v}" for k, v in sorted(metadata.items())) or "no metadata",
+        )
+    if checksum is not None and (found := _checksum(header, data)) != checksum:
+        raise InputError(
+            "is damaged: its content does not have its checksum",
+            file=path,
+            expected=f"{CHECKSUM} {checksum}",
+            found=found,
+            advice=_advice(path),
         )
     network = build_network(metadata["architecture"])
     load_weights(network, tensors, path)
     return network.to(device).eval(), metadata
+
+
+def _advice(path):
+    """Say how to get a model that can be used."""
+    return (
+        f"copy it again, or delete it and run again: rm {shlex.quote(str(path))}"
+        if path.exists()
+        else "look for another name, or train one: snakemake model"
+    )
 
 
 def load_weights(network, tensors, path):

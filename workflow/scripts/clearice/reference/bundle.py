@@ -12,6 +12,7 @@ from clearice.files import regular_bytes, regular_text
 from clearice.reference.names import CASES, FORMAT, FORMAT_VERSION, MANIFEST, ORACLE, given_tensors
 from clearice.reference.names import reference_results as result_names
 from clearice.reference.tolerances import PRECISIONS
+from clearice.wording import made_again
 
 
 class BundleError(InputError):
@@ -34,7 +35,7 @@ class Bundle:
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             fault = f"is malformed ({type(error).__name__}: {error})"
         if fault:
-            raise BundleError(fault, file=path, advice=_AGAIN)
+            raise BundleError(fault, file=path, advice=made_again(path))
         found = bundle_identity(self.manifest)
         if found != self.manifest["bundle_id"]:
             raise BundleError(
@@ -42,7 +43,7 @@ class Bundle:
                 file=path,
                 expected=f"bundle_id {self.manifest['bundle_id']}",
                 found=f"the content of {found}",
-                advice=_AGAIN,
+                advice=made_again(path),
             )
 
     def tensor(self, name):
@@ -53,7 +54,7 @@ class Bundle:
             data = regular_bytes(path)
         except OSError as error:
             raise BundleError(
-                f"cannot be read ({error.strerror})", file=path, advice=_AGAIN
+                f"cannot be read ({error.strerror})", file=path, advice=made_again(path)
             ) from None
         if hashlib.sha256(data).hexdigest() != entry["sha256"]:
             raise BundleError(
@@ -61,7 +62,7 @@ class Bundle:
                 file=path,
                 expected=f"SHA-256 {entry['sha256'][:16]}...",
                 found=f"{len(data)} bytes of another hash",
-                advice=_AGAIN,
+                advice=made_again(path),
             )
         try:
             dtype = np.dtype(entry["dtype"]).newbyteorder("<")
@@ -69,7 +70,11 @@ class Bundle:
         except ValueError:
             size = f"{len(data)} bytes"
             raise BundleError(
-                "is not of its shape", file=path, expected=entry["shape"], found=size, advice=_AGAIN
+                "is not of its shape",
+                file=path,
+                expected=entry["shape"],
+                found=size,
+                advice=made_again(path),
             ) from None
 
     def oracle(self, name):
@@ -84,18 +89,15 @@ def bundle_identity(manifest):
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-_AGAIN = "export the bundle again (snakemake reference)"
-
-
 def _read_manifest(path):
     try:
         manifest = json.loads(regular_text(path))
     except FileNotFoundError:
         raise BundleError(
-            "no reference bundle here", file=path, advice="make one with: snakemake reference"
+            "no reference bundle here", file=path, advice="make one: snakemake reference"
         ) from None
     except (OSError, ValueError, RecursionError) as error:
-        raise BundleError(f"cannot be read ({error})", file=path, advice=_AGAIN) from None
+        raise BundleError(f"cannot be read ({error})", file=path, advice=made_again(path)) from None
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise BundleError(
             "is not the manifest of a reference bundle", file=path, expected=f"format {FORMAT}"
@@ -111,7 +113,7 @@ def _read_manifest(path):
     keys = ("bundle_id", "tensors", "cases", "training", "repeat")
     missing = [key for key in keys if key not in manifest]
     if missing:
-        raise BundleError(f"key {missing[0]} is missing", file=path, advice=_AGAIN)
+        raise BundleError(f"key {missing[0]} is missing", file=path, advice=made_again(path))
     return manifest
 
 

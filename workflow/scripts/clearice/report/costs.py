@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from clearice.files import regular_text
+from clearice.files import regular_bytes
 from clearice.tsv import number
 
 FLOW = (
@@ -52,7 +52,7 @@ def read_jobs(results, names=None):
         if step not in FLOW or (names is not None and of is not None and of not in names):
             continue
         # Not tsv.read_table: pandas takes a millisecond per file, and there is one per job.
-        text = io.StringIO(regular_text(path), newline="")
+        text = io.StringIO(regular_bytes(path).decode(errors="replace"), newline="")
         for row in csv.DictReader(text, delimiter="\t"):
             seconds, peak = number(row.get("s")), number(row.get("max_rss"))
             if seconds is not None:

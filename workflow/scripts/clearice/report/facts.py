@@ -3,7 +3,7 @@
 Micrographs may be thousands: of each, only what the page shows is kept.
 """
 
-from clearice.files import read_json
+from clearice.files import read_result
 from clearice.tsv import number, read_table
 
 _NUMBERS = ("patches", "height_px", "width_px", "pixel_size_angstrom")
@@ -37,7 +37,7 @@ def read_history(path):
 
 def read_denoised(paths):
     """Return micrograph -> {"files", "seconds", "device"} of each denoised one."""
-    records = map(read_json, paths)
+    records = map(read_result, paths)
     return {
         r["micrograph"]: {key: r[key] for key in ("files", "seconds", "device")} for r in records
     }

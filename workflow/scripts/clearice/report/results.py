@@ -4,7 +4,7 @@ import dataclasses
 from functools import cached_property
 from pathlib import Path
 
-from clearice.files import read_json
+from clearice.files import read_result
 from clearice.report.costs import Job, busy_seconds, read_jobs, step_table
 from clearice.report.facts import example_names, read_denoised, read_history, read_micrographs
 from clearice.report.headlines import headlines
@@ -52,7 +52,7 @@ class Results:
         """The headline figures."""
         return headlines(
             self.micrographs,
-            read_json(self.manifest),
+            read_result(self.manifest),
             self.histories,
             self.verdicts,
             self.validation.summary if self.validation else None,
@@ -90,9 +90,9 @@ def read_results(
     rows = read_micrographs(micrographs)
     splits = {row["micrograph"]: row["split"] for row in rows}
     validated = ValidationRecords(validation, *validation_summary) if validation else None
-    trained = {record["architecture"]: record for record in map(read_json, trainings)}
+    trained = {record["architecture"]: record for record in map(read_result, trainings)}
     curves = dict(zip(trained, map(read_history, histories), strict=True))
-    judged = sorted(map(read_json, verdicts), key=lambda v: _STATES.index(v["verdict"]))
+    judged = sorted(map(read_result, verdicts), key=lambda v: _STATES.index(v["verdict"]))
     names = {*splits, *trained, *(verdict["implementation"] for verdict in judged)}
     jobs = read_jobs(folder, names)
     return Results(

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from clearice.files import read_json
+from clearice.files import read_result
 from clearice.validation.summary import without_doubted
 
 _KEPT = ("files", "target", "truth", "picking", "null_tests", "doubts")
@@ -19,12 +19,12 @@ class ValidationRecords:
 
     def __init__(self, paths, summary):
         """`paths` are the .json files of the micrographs, `summary` that of the summary."""
-        self.summary = read_json(summary)
+        self.summary = read_result(summary)
         self.by_name = {}
         self._sums = {}  # window_px -> {pair: [sums, counts, records]}
         self._frequency = {}
         for path in paths:
-            record = without_doubted(read_json(path))
+            record = without_doubted(read_result(path))
             target = record["target"] or {}
             curves = {**record["frc"], "transfer": target.pop("transfer", None)}
             self._add_curves(record, {name: c for name, c in curves.items() if c})

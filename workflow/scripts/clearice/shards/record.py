@@ -8,6 +8,7 @@ from pathlib import Path
 
 from clearice.errors import InputError
 from clearice.files import read_json, write_json, xxh3_of_file
+from clearice.wording import made_again
 
 FORMAT_VERSION = 2
 # fmt: off
@@ -84,9 +85,9 @@ def read_shard_record(path):
         record = read_json(path)
     except FileNotFoundError:
         raise InputError("no such shard record", file=path) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(
-            f"not a shard record ({error})", file=path, advice="delete it and run again"
+            f"not a shard record ({error})", file=path, advice=made_again(path)
         ) from None
     if not isinstance(record, dict) or record.get("format_version") != FORMAT_VERSION:
         found = record.get("format_version") if isinstance(record, dict) else type(record).__name__
@@ -95,13 +96,13 @@ def read_shard_record(path):
             file=path,
             expected=f"format_version {FORMAT_VERSION}",
             found=found,
-            advice="delete the shard and run again",
+            advice=made_again(path),
         )
     missing = [key for key in _KEYS if key not in record]
     if missing:
         raise InputError(
             "a shard record without " + ", ".join(missing),
             file=path,
-            advice="delete the shard and run again",
+            advice=made_again(path),
         )
     return record

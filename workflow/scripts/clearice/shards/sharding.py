@@ -34,6 +34,7 @@ def shard_micrograph(
     `patches` holds the keys of that section of config.yaml; `pixel_size_angstrom` is what a table
     states, and is used in place of the header's. A bad micrograph leaves a record
     with status rejected and two empty files, or raises InputError with `on_error` stop.
+    Returns path -> [(bytes, XXH3-64)] of the two.
     """
     allowed = {"halves": [True], "auto": [True, False]}.get(patches["target"], [False])
     if (target is not None) not in allowed:
@@ -72,3 +73,8 @@ def shard_micrograph(
             advice="run again when nothing writes to it any more",
         )
     write_record(record, new)
+    files = new["files"]
+    return {
+        str(path): [(files[side]["bytes"], files[side]["xxh3"])]
+        for side, path in (("input", input_bin), ("target", target_bin))
+    }

@@ -1,0 +1,42 @@
+"""What a run does about results that are there before it plans its jobs.
+
+READS   results/**/.seals/
+WRITES  nothing; a result that is not what was written is renamed to *.damaged
+"""
+
+from clearice.inspection import is_made_otherwise, require_good_results
+
+
+@functools.cache
+def look_at_results():
+    """Stop, with one line, if a result is damaged; called by input functions, acts once a run.
+
+    Not while this file is parsed: every job parses it, and so do --unlock, --lint and the like.
+    """
+    if not workflow.is_main_process or workflow.executor_plugin is None or workflow.touch:
+        return
+    _remember_by_seals(workflow.persistence)
+    if list(Path(".snakemake/locks").glob("*")):  # another run is writing, or was killed
+        return
+    try:
+        require_good_results("results", touch=not workflow.dryrun)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        sys.exit(1)
+
+
+def _remember_by_seals(persistence):
+    """Let the seals say what Snakemake forgot: its records of results are lost or empty.
+
+    Without a record it compares no params, code or names of inputs, and would leave a result of
+    other settings as it is.
+    """
+    has_record = persistence.has_metadata
+
+    def has_metadata(job):
+        found = has_record(job)
+        if not found and is_made_otherwise(job.output, job.params.items(), job.input):
+            workflow.dag.reason(job).params_changed = "its record is lost, its seal differs"
+        return found
+
+    persistence.has_metadata = has_metadata
