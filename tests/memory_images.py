@@ -49,7 +49,7 @@ class MemoryRows:
     @property
     def survey(self):
         """The Survey of the rows."""
-        return survey_micrograph(self.blocks(), self.path)
+        return survey_micrograph(self.blocks(), self.path, self.image.shape)
 
 
 def noisy_pair(shape=(300, 260)):

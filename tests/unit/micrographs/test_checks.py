@@ -1,6 +1,7 @@
 """Tests of the table of checks, and of its twin in the documentation."""
 
-from clearice.micrographs.checks import CHECKS, REJECTED, STOPS, WARNING, table
+from clearice.micrographs.check import REJECTED, STOPS, WARNING
+from clearice.micrographs.checks import CHECKS, table
 from clearice.micrographs.set_checks import SET_CHECKS
 from conftest import REPOSITORY
 

@@ -31,9 +31,8 @@ class WatchedRows(MicrographRows):
         super().__init__(micrograph, limit)
         self._watch = watch
 
-    def blocks(self):
-        """Yield float32 (b, W), as MicrographRows does."""
-        for rows in super().blocks():
+    def _stored(self):
+        for rows in super()._stored():
             self._watch()
             yield rows
 

@@ -4,29 +4,10 @@ docs/checks.md is this table in words; a test holds the two together. The code t
 value compares it with the entry's threshold and says the entry's message.
 """
 
-import dataclasses
 import re
 
-WARNING, REJECTED, STOPS = "warning", "rejected", "stops the run"
-
-
-@dataclasses.dataclass(frozen=True)
-class Check:
-    """One check.
-
-    `name` is its key in the record of a shard (`checks`), `subject` what is measured, `threshold`
-    the value from which on it speaks (None where it is a yes or a no), `outcome` one of WARNING,
-    REJECTED and STOPS, `message` a template of str.format with the measured values, `reason`
-    why the threshold is where it is.
-    """
-
-    name: str
-    subject: str
-    threshold: float | None
-    outcome: str
-    message: str
-    reason: str
-
+from clearice.micrographs.check import REJECTED, STOPS, WARNING, Check
+from clearice.micrographs.pixel_checks import OF_PIXELS
 
 SHARED_NOISE = Check(
     "shared_noise",
@@ -165,6 +146,7 @@ CHECKS = (
     STATED_PIXEL_SIZE,
     FLOAT16_STEP,
     FLOAT16_RANGE,
+    *OF_PIXELS,
 )
 
 

@@ -22,8 +22,12 @@ def local_std(micrograph):
     differences = []
     for row in np.linspace(1, height_px - 2, count).round().astype(int).tolist():
         rows = micrograph.read_rows(row - 1, 3)
-        differences.append(rows[1, 1:-1] - _medians(rows)[0])
+        with np.errstate(invalid="ignore"):
+            differences.append(rows[1, 1:-1] - _medians(rows)[0])
     differences = np.concatenate(differences)
+    differences = differences[np.isfinite(differences)]
+    if not differences.size:
+        return math.inf
     spread = np.median(np.abs(differences - np.median(differences)))
     return float(_MAD_TO_STD * spread) or float(differences.std(dtype=np.float64)) or math.inf
 
@@ -38,20 +42,26 @@ def _medians(rows):
 class HotPixels:
     """Replaces hot pixels in rows that arrive in order; `count` is how many there were.
 
-    A pixel is hot where it differs from the median of its eight neighbours (the image mirrored
-    at its border, edge not repeated) by more than `limit`; neighbours are the pixels as they
-    were before any replacement.
+    `not_finite` of them were NaN or infinite, the first at `first_not_finite` (row, column), the
+    last in row `last_not_finite`. A pixel is hot where it differs from the median of its eight
+    neighbours (the image mirrored at its border, edge not repeated) by more than `limit`;
+    neighbours are the pixels as they were before any replacement. NaN counts as infinite.
     """
 
     def __init__(self, limit, height_px):
-        self.count = 0
+        self.count = self.not_finite = 0
+        self.first_not_finite = self.last_not_finite = None
         self._limit, self._height_px = np.float32(limit), height_px
 
     def blocks(self, blocks):
         """Yield the rows of `blocks`, float32 (b, W), cleaned, one row later than they come."""
-        self.count, arrived = 0, 0
+        self.count = self.not_finite = arrived = 0
+        self.first_not_finite = self.last_not_finite = None
         window = None  # rows not yet cleaned, the row above them first
         for rows in blocks:
+            if not (math.isfinite(rows.max()) and math.isfinite(rows.min())):
+                self._see_not_finite(rows, arrived)
+                rows = np.where(np.isnan(rows), np.float32(np.inf), rows)
             arrived += len(rows)
             if window is None:
                 if len(rows) < 2 and arrived < self._height_px:
@@ -63,6 +73,12 @@ class HotPixels:
             if len(window) > 2:
                 yield self._clean(window)
                 window = window[-2:].copy()
+
+    def _see_not_finite(self, rows, first_row):
+        ys, xs = np.nonzero(~np.isfinite(rows))
+        if self.first_not_finite is None:
+            self.first_not_finite = first_row + int(ys[0]), int(xs[0])
+        self.last_not_finite = first_row + int(ys[-1])
 
     def _clean(self, window):
         """Return the inner rows of `window` (b + 2, W), cleaned."""
@@ -77,8 +93,10 @@ class HotPixels:
         ys, xs = self._candidates(padded)
         if not len(ys):
             return
-        medians = np.median([padded[ys + y, xs + x] for y, x in _NEIGHBOURS], axis=0)
-        hot = np.abs(rows[ys, xs] - medians) > self._limit
+        with np.errstate(invalid="ignore"):
+            medians = np.median([padded[ys + y, xs + x] for y, x in _NEIGHBOURS], axis=0)
+            hot = np.abs(rows[ys, xs] - medians) > self._limit
+        self.not_finite += int((hot & np.isinf(rows[ys, xs])).sum())
         rows[ys[hot], xs[hot]] = medians[hot]
         self.count += int(hot.sum())
 
@@ -89,7 +107,8 @@ class HotPixels:
         """
         low, high = _extremes(padded, np.minimum), _extremes(padded, np.maximum)
         rows = padded[1:-1, 1:-1]
-        return np.nonzero((rows - low > self._limit) | (high - rows > self._limit))
+        with np.errstate(invalid="ignore"):
+            return np.nonzero((rows - low > self._limit) | (high - rows > self._limit))
 
 
 def _extremes(padded, pick):

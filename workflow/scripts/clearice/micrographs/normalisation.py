@@ -5,7 +5,7 @@ was read (bands, blocks) nor on the number of cores.
 
 The affine takes a robust location and scale: medians over pieces of rows. Mean and standard
 deviation of a micrograph with one dark crystal are those of the crystal, and its particles would
-vanish in a flat field.
+vanish in a flat field. Blank areas (blank.py) count for nothing.
 """
 
 import dataclasses
@@ -14,6 +14,7 @@ import math
 import numpy as np
 
 PIECE_PX = 64  # of a row: short enough for a slow background, long enough for correlated noise
+_EQUAL = 1e-12  # relative: what float64 makes of the spread of equal pixels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,11 +34,16 @@ class Statistics:
 
 
 class RowStatistics:
-    """Accumulates Statistics over blocks of whole rows of one width (two-pass within a row)."""
+    """Accumulates Statistics over blocks of whole rows of one width (two-pass within a row).
 
-    def __init__(self):
+    `columns`, if given, sees each block with the mean of each row taken off (columns.py).
+    """
+
+    def __init__(self, columns=None):
+        self._columns = columns
         self._means, self._squares = [], []  # per block, float64 (rows,)
         self._piece_means, self._piece_stds = [], []  # per block, float32 (rows, pieces)
+        self._piece_constant = []  # per block, bool (rows, pieces)
         self._minimum, self._maximum = math.inf, -math.inf
         self._width_px = None
         self._scratch = np.empty((0, 0))
@@ -65,12 +71,21 @@ class RowStatistics:
     def _take(self, wide, minimum, maximum):
         means = wide.mean(axis=1)
         wide -= means[:, None]
+        if self._columns is not None:
+            self._columns.add(wide)
         piece_px = min(PIECE_PX, wide.shape[1])
         whole = wide[:, : wide.shape[1] // piece_px * piece_px]  # (b, pieces * piece_px)
         pieces = whole.reshape(len(wide), -1, piece_px)
         sums = pieces.sum(axis=2)  # (b, pieces)
         np.square(wide, out=wide)
-        spread = pieces.sum(axis=2) - sums * sums / piece_px
+        total = pieces.sum(axis=2)
+        spread = total - sums * sums / piece_px
+        equal = spread <= _EQUAL * total
+        if equal.any():  # and not only nearly so
+            squares = pieces[equal]
+            equal[equal] = (squares == squares[:, :1]).all(axis=1)
+            spread[equal] = 0
+        self._piece_constant.append(equal)
         stds = np.sqrt(np.maximum(spread, 0) / max(piece_px - 1, 1))
         self._piece_means.append((sums / piece_px + means[:, None]).astype(np.float32))
         self._piece_stds.append(stds.astype(np.float32))
@@ -79,21 +94,48 @@ class RowStatistics:
         self._minimum = min(self._minimum, float(minimum))
         self._maximum = max(self._maximum, float(maximum))
 
-    def result(self):
-        """Return the Statistics of every row taken in."""
+    @property
+    def piece_px(self):
+        """Number of pixels of a piece."""
+        return min(PIECE_PX, self._width_px)
+
+    def pieces(self):
+        """Return the means and standard deviations of all pieces, and which hold one value.
+
+        float32, float32 and bool (H, P).
+        """
+        parts = self._piece_means, self._piece_stds, self._piece_constant
+        for part in parts:
+            part[:] = [np.concatenate(part)]
+        return tuple(part[0] for part in parts)
+
+    def result(self, live=None):
+        """Return the Statistics of every row taken in, or of the `live` pieces, bool (H, P)."""
+        piece_means, piece_stds, _ = self.pieces()
+        if live is None:
+            mean, std = self._of_rows()
+        else:
+            piece_means, piece_stds = piece_means[live], piece_stds[live]
+            mean, std = _of_pieces(piece_means, piece_stds, self.piece_px)
+        location, scale = float(np.median(piece_means)), float(np.median(piece_stds))
+        # More than half of the pieces are constant (a mask, sparse counts): no noise to measure.
+        scale = scale if scale > 0 else std
+        return Statistics(mean, std, self._minimum, self._maximum, location, scale)
+
+    def _of_rows(self):
         means, squares = np.concatenate(self._means), np.concatenate(self._squares)
         mean = means.mean()
         within = squares.sum() / (squares.size * self._width_px)
         between = np.square(means - mean).mean()
-        std = math.sqrt(within + between)
-        location, scale = (
-            float(np.median(np.concatenate(pieces)))
-            for pieces in (self._piece_means, self._piece_stds)
-        )
-        # More than half of the pieces are constant (a mask, sparse counts): no noise to measure.
-        return Statistics(
-            float(mean), std, self._minimum, self._maximum, location, scale if scale > 0 else std
-        )
+        return float(mean), math.sqrt(within + between)
+
+
+def _of_pieces(means, stds, piece_px):
+    """Return mean and population standard deviation of all pixels of pieces, (n,) each."""
+    mean = means.mean(dtype=np.float64)
+    within = np.square(stds, dtype=np.float64).mean() * (piece_px - 1) / piece_px
+    between = np.square(means - mean, dtype=np.float64).mean()
+    return float(mean), math.sqrt(within + between)
 
 
 def normalise(rows, location, scale, out=None):

@@ -2,30 +2,38 @@
 
 import functools
 
+from clearice.micrographs.clear_hot_pixels import ClearHotPixels
 from clearice.micrographs.hot_pixels import HotPixels, local_std
 from clearice.micrographs.survey import survey_micrograph
+
+AUTO = "auto"
 
 
 def hot_pixel_limit(micrograph, threshold):
     """Return how far a pixel may lie from its neighbours, in the units of `micrograph` (open).
 
-    `threshold` is in standard deviations of the local noise; None, to replace none, stays None.
+    `threshold` is in standard deviations of the local noise; `auto` (what is clearly hot is
+    replaced, ClearHotPixels) and None (nothing is) stay what they are.
     """
-    return None if threshold is None else threshold * local_std(micrograph)
+    return threshold if threshold in (None, AUTO) else threshold * local_std(micrograph)
 
 
 class MicrographRows:
     """The rows of an open micrograph, hot pixels replaced.
 
     `limit` is what hot_pixel_limit returned. path, height_px, width_px are the micrograph's;
-    `hot_pixels` is the number of pixels that the last pass over blocks() replaced.
+    `hot_pixels` is the number of pixels that the last pass over blocks() replaced; `numbers` are
+    those of the checks, by name, once the survey has been taken, even where it raised.
     """
 
-    def __init__(self, micrograph, limit=None):
+    def __init__(self, micrograph, limit=AUTO):
         self.path = micrograph.path
         self.height_px, self.width_px = micrograph.height_px, micrograph.width_px
-        self._micrograph, self._cleaner = micrograph, None
-        if limit is not None:
+        self._micrograph, self._limit, self._cleaner = micrograph, limit, None
+        self.numbers = {}
+        if limit == AUTO:
+            self._cleaner = ClearHotPixels()
+        elif limit is not None:
             self._cleaner = HotPixels(limit, micrograph.height_px)
 
     @property
@@ -38,13 +46,25 @@ class MicrographRows:
 
         A block is valid until the next one.
         """
-        rows = (rows for _, rows in self._micrograph.blocks())
-        return self._cleaner.blocks(rows) if self._cleaner else rows
+        return self._cleaner.blocks(self._stored()) if self._cleaner else self._stored()
+
+    def _stored(self):
+        """Yield the rows as they are stored."""
+        return (rows for _, rows in self._micrograph.blocks())
 
     @functools.cached_property
     def survey(self):
         """The Survey of the rows; costs one pass over them.
 
-        Raises InputError for a micrograph that is constant, not finite or out of range.
+        Raises InputError for a micrograph that cannot be used (checks.py).
         """
-        return survey_micrograph(self.blocks(), self.path)
+        automatic = self._limit == AUTO
+        return survey_micrograph(
+            self._stored() if automatic else self.blocks(),
+            self.path,
+            (self.height_px, self.width_px),
+            hot=self._cleaner if automatic else None,
+            before=None if automatic else self._cleaner,
+            dtype=getattr(self._micrograph, "dtype", None),
+            numbers=self.numbers,
+        )

@@ -3,7 +3,7 @@
 They need the other micrographs, so their numbers are in no record of a shard.
 """
 
-from clearice.micrographs.checks import STOPS, WARNING, Check
+from clearice.micrographs.check import STOPS, WARNING, Check
 
 NO_MICROGRAPH = Check(
     "no_micrograph",

@@ -1,14 +1,18 @@
 """The first pass over a micrograph or a pair: its statistics, and whether it can be used at all."""
 
 import dataclasses
-import math
 
 import numpy as np
 
 from clearice.errors import InputError
+from clearice.micrographs.blank import BlankArea
+from clearice.micrographs.clear_hot_pixels import ClearHotPixels
+from clearice.micrographs.columns import Columns
+from clearice.micrographs.foreign_bytes import TextFinder
 from clearice.micrographs.halves import compare_halves
 from clearice.micrographs.normalisation import RowStatistics, Statistics
 from clearice.micrographs.pairs import PairMeasure, PairSurvey
+from clearice.micrographs.pixels import PixelVerdict
 
 _FLOAT16_MAX = 65504.0
 
@@ -17,13 +21,19 @@ _FLOAT16_MAX = 65504.0
 class Survey:
     """Statistics of input and target half and of their difference.
 
-    `target`, `difference` and `pair` are None without a target half.
+    `target`, `difference` and `pair` are None without a target half. Of the input: `blank`, its
+    BlankArea, `warnings`, and `hot_pixels`, the number of those that were
+    replaced, and the hash of its stored pixels, if it was taken.
     """
 
     input: Statistics
     target: Statistics | None = None
     difference: Statistics | None = None
     pair: PairSurvey | None = None
+    blank: BlankArea | None = None
+    warnings: list = dataclasses.field(default_factory=list)
+    hot_pixels: int = 0
+    pixels_xxh3: str | None = None
 
     @property
     def correlation(self):
@@ -45,17 +55,43 @@ class Survey:
         return (total + self.target.std**2 - self.input.std**2) / (2 * self.input.scale**2)
 
 
-def survey_micrograph(blocks, path):
+def survey_micrograph(blocks, path, shape, hot=None, before=None, dtype=None, numbers=None):
     """Return the Survey of one image; `blocks` yields its rows, float32 (b, W), in order.
 
-    Raises InputError for pixels that are not finite and for a constant image.
+    `shape` is (H, W). `hot` are the ClearHotPixels that clean what is cut and denoised, None where
+    nothing does: here they are always replaced, so that a few pixels rule no number. `before` are
+    the HotPixels that `blocks` come through, if any; `dtype` is that of a stored pixel, where it is
+    known. The numbers of the checks go into the dict `numbers`. Raises InputError for an image that
+    cannot be used (checks.py).
     """
-    statistics, finite = RowStatistics(), FiniteRows(path)
-    for rows in blocks:
-        finite.check(rows)
+    replaces, hot = hot is not None, hot or ClearHotPixels()
+    text = None if dtype is None else TextFinder(dtype)
+    hot.watch = text and text.look
+    columns = Columns(*shape)
+    statistics = RowStatistics(columns)
+    first_row = 0
+    for rows in hot.blocks(blocks):
+        if text is not None:
+            text.look_in_bytes(rows, first_row)
+        columns.add_values(rows)
         statistics.add(rows)
-    finite.require()
-    result = statistics.result()
+        first_row += len(rows)
+    hot.watch = None
+    verdict = PixelVerdict(path, {} if numbers is None else numbers)
+    verdict.judge_outliers(hot, shape[0] * shape[1], replaces, before)
+    verdict.judge_foreign(hot, text)
+    blank = verdict.judge_blank(statistics, columns)
+    result = statistics.result(blank.live_pieces() if blank and blank.live_pieces().any() else None)
+    if not replaces:  # what is cut holds them
+        result = dataclasses.replace(result, minimum=hot.minimum, maximum=hot.maximum)
+    _require_range(result, path)
+    verdict.judge_patterns(statistics, columns, blank, result)
+    replaced = (hot.count if replaces else 0) + (before.count if before else 0)
+    return Survey(result, blank=blank, warnings=verdict.warnings, hot_pixels=replaced)
+
+
+def _require_range(result, path):
+    """Raise InputError for a constant image, and for one that float32 cannot hold."""
     if not result.maximum > result.minimum:
         raise InputError(
             "a constant image",
@@ -73,23 +109,23 @@ def survey_micrograph(blocks, path):
             file=path,
             expected="a noise level and distances from the median within float32",
             found=f"pixels of {result.minimum:g} to {result.maximum:g}, noise {result.scale:g}",
-            advice="scale the micrograph, or set patches.hot_pixel_threshold",
+            advice="scale the micrograph, or make it again",
         )
-    return Survey(result)
 
 
-def survey_difference(blocks, others, shape, scenes=True):
+def survey_difference(blocks, others, shape, scenes=True, live=None):
     """Return Statistics of the difference of two images, and their PairSurvey.
 
-    Both yield rows, float32 (b, W), in order; `shape` is (H, W), `scenes` as PairMeasure has it.
-    Where a pixel is not finite the result means nothing (survey_micrograph tells).
+    Both yield rows, float32 (b, W), in order; `shape` is (H, W), `scenes` as PairMeasure has it,
+    `live` the pieces that count, bool (H, P), None for all. Where a pixel is not finite the result
+    means nothing (survey_micrograph tells).
     """
     difference, pair = RowStatistics(), PairMeasure(*shape, scenes)
     with np.errstate(invalid="ignore", over="ignore"):
         for rows, other_rows in zip(blocks, others, strict=True):
             difference.add_difference(rows, other_rows)
             pair.add(rows, other_rows)
-        return difference.result(), pair.result()
+        return difference.result(live), pair.result()
 
 
 def survey_warnings(survey, paths, dtype):
@@ -112,34 +148,6 @@ def _require_float16_range(survey, paths):
                 file=path,
                 expected=f"under {_FLOAT16_MAX:g} noise levels from the median",
                 found=f"{furthest:g}",
-                advice="use dataset.dtype float32, or set patches.hot_pixel_threshold",
-            )
-
-
-class FiniteRows:
-    """Counts pixels that are NaN or infinite, and remembers the first."""
-
-    def __init__(self, path):
-        self._path, self._count, self._first, self._rows = path, 0, None, 0
-
-    def check(self, rows):
-        """Take in the next rows; they are made finite in place so that sums stay silent."""
-        if not (math.isfinite(rows.min()) and math.isfinite(rows.max())):  # NaN is its own minimum
-            bad = ~np.isfinite(rows)
-            if self._first is None:
-                y, x = np.unravel_index(bad.argmax(), bad.shape)
-                self._first = int(y) + self._rows, int(x)
-            self._count += int(bad.sum())
-            rows[bad] = 0
-        self._rows += len(rows)
-
-    def require(self):
-        """Raise InputError if any pixel was not finite."""
-        if self._count:
-            y, x = self._first
-            raise InputError(
-                f"{self._count} pixels are NaN or infinite, the first at row {y}, column {x}",
-                file=self._path,
-                expected="finite pixels",
-                advice="make the micrograph again: nothing here can know what they were",
+                advice="use dataset.dtype float32, or for single pixels "
+                "patches.hot_pixel_threshold: auto",
             )

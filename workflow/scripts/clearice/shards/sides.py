@@ -18,10 +18,12 @@ from clearice.micrographs.mrc import open_micrograph
 from clearice.micrographs.normalisation import normalise
 from clearice.micrographs.pairs import stripe_warnings
 from clearice.micrographs.pixel_halves import PIXEL_CHECKS, PixelHalf, require_independent
-from clearice.micrographs.rows import MicrographRows, hot_pixel_limit
+from clearice.micrographs.rows import AUTO, MicrographRows, hot_pixel_limit
 from clearice.micrographs.survey import Survey, survey_difference, survey_warnings
 from clearice.shards.patches import patch_origins
 from clearice.shards.targets import TARGETS
+
+MAX_BLANK_FRACTION = 0.5  # of a patch
 
 
 def images_of(paths, target):
@@ -52,26 +54,11 @@ def survey_sides(pool, images, patches, dtype, checks, stated_pixel_size_angstro
         _use_pixel_size(facts, images, stated_pixel_size_angstrom, checks)
         limits = [hot_pixel_limit(reader, patches["hot_pixel_threshold"]) for reader in readers]
     shape = facts["height_px"], facts["width_px"]
-    difference = None
-    if len(images) == 2:
-        both = [_blocks(image, limit) for image, limit in zip(images, limits, strict=True)]
-        scenes = images[0][1] is None  # pixel halves have one for certain
-        difference = pool.submit(survey_difference, *both, shape, scenes)
-    whole = None
-    if images[0][1] is not None:  # pixel halves are on the scale of the whole micrograph
-        whole = pool.submit(_survey, (images[0][0], None), limits[0] and limits[0] * math.sqrt(2))
-    surveys = list(pool.map(_survey, images, limits))
-    survey = surveys[0][0]
-    digests = [digest for *_, digest in surveys]
-    if whole:
-        of_whole, _, digest = whole.result()
-        affine, digests = of_whole.input, [digest]
-        scale = affine.scale * math.sqrt(0.5)  # of a mean of two pixels
-        survey.input = dataclasses.replace(survey.input, location=affine.location, scale=scale)
-    if difference:
-        survey.target = surveys[1][0].input
-        survey.difference, survey.pair = difference.result()
-        checks |= survey.pair.numbers()
+    survey, whole, surveys, blank = _surveyed(pool, images, limits, shape, checks)
+    judged = [whole] if whole else surveys
+    digests = [image.pixels_xxh3 for image in judged]
+    for (path, _), image in zip(images, judged, strict=False):
+        facts["warnings"] += [f"{Path(path).name}: {text}" for text in image.warnings]
     path, _ = images[0]
     if whole is None:
         facts["warnings"] += survey_warnings(survey, [path for path, _ in images], dtype)
@@ -82,14 +69,12 @@ def survey_sides(pool, images, patches, dtype, checks, stated_pixel_size_angstro
         facts["warnings"] += stripe_warnings(survey.pair)
     # only now that the file is known to be whole: a header alone could promise billions
     grid = patches["size_px"], patches["stride_px"], patches["cover_border"]
-    origins = patch_origins(*shape, *grid)
+    origins = _with_a_picture(patch_origins(*shape, *grid), patches["size_px"], blank, path)
     facts["n_patches"] = len(origins)
     facts["y"], facts["x"] = origins.T.tolist()
-    facts["hot_pixels"] = sum(count for _, count, _ in surveys)
-    scale_of = whole.result()[0] if whole else surveys[0][0]
-    both = [scale_of.input] if survey.target is None or whole else [survey.input, survey.target]
-    facts["minimum"] = min(statistics.minimum for statistics in both)
-    facts["maximum"] = max(statistics.maximum for statistics in both)
+    facts["hot_pixels"] = sum(image.hot_pixels for image in surveys)
+    facts["minimum"] = min(image.input.minimum for image in judged)
+    facts["maximum"] = max(image.input.maximum for image in judged)
     facts["mean"], facts["std"] = survey.input.location, survey.input.scale
     facts["noise_floor"], facts["half_correlation"] = survey.noise_floor, survey.correlation
     return facts, limits, digests
@@ -103,6 +88,65 @@ def _use_pixel_size(facts, images, stated, checks):
     checks[STATED_PIXEL_SIZE.name] = off
     facts["pixel_size_angstrom"] = stated * binning if stated else header
     facts["warnings"] += warnings
+
+
+def _surveyed(pool, images, limits, shape, checks):
+    """Return (survey of the pair, of the whole micrograph or None, of each image, BlankArea)."""
+    difference, whole, numbers = None, None, []
+    scenes = images[0][1] is None  # pixel halves have one for certain
+    if len(images) == 2:
+        difference = pool.submit(survey_difference, *_cleaned(images, limits), shape, scenes)
+    if not scenes:  # pixel halves are on the scale of the whole micrograph
+        whole = pool.submit(_survey, (images[0][0], None), _whole_limit(limits[0]), numbers)
+    try:
+        ignored = numbers if scenes else []
+        surveys = list(pool.map(_survey, images, limits, [ignored] * len(images)))
+        whole = whole and whole.result()
+    finally:
+        for found in numbers:
+            checks |= {name: max(v, checks.get(name, v)) for name, v in found.items()}
+    survey, blank = dataclasses.replace(surveys[0]), surveys[0].blank
+    if whole:
+        scale = whole.input.scale * math.sqrt(0.5)  # of a mean of two pixels
+        location = whole.input.location
+        survey.input = dataclasses.replace(survey.input, location=location, scale=scale)
+    if difference:
+        survey.target, blank = surveys[1].input, blank.union(surveys[1].blank)
+        survey.difference, survey.pair = difference.result()
+        if blank:  # both share it: it would be taken for signal, or for noise
+            both = [
+                blank.filled(rows, image.input.location)
+                for rows, image in zip(_cleaned(images, limits), surveys, strict=True)
+            ]
+            live = blank.live_pieces()
+            live = live if live.any() else None
+            survey.difference, survey.pair = survey_difference(*both, shape, scenes, live)
+        checks |= survey.pair.numbers()
+    return survey, whole, surveys, blank
+
+
+def _cleaned(images, limits):
+    """Return the blocks of each image without its clearly hot pixels, whatever is cut."""
+    limits = [AUTO if limit is None else limit for limit in limits]
+    return [_blocks(image, limit) for image, limit in zip(images, limits, strict=True)]
+
+
+def _with_a_picture(origins, size_px, blank, path):
+    """Return the origins of patches that are not mostly blank; raise InputError if none is left."""
+    kept = origins[blank.blank_fractions(origins, size_px) < MAX_BLANK_FRACTION]
+    if not len(kept):
+        raise InputError(
+            f"every patch of {size_px} px is mostly blank",
+            file=path,
+            found=f"blank {blank.words()}",
+            advice="use a smaller patches.size_px, or make the micrograph again",
+        )
+    return kept
+
+
+def _whole_limit(limit):
+    """Return the limit for a micrograph, from that for its pixel halves."""
+    return limit if limit in (None, AUTO) else limit * math.sqrt(2)
 
 
 def header_facts(readers, patches):
@@ -172,9 +216,11 @@ def _blocks(image, limit):
         yield from MicrographRows(micrograph, limit).blocks()
 
 
-def _survey(image, limit):
-    """Return the Survey of one image, the number of its hot pixels and the hash of its pixels."""
+def _survey(image, limit, numbers):
+    """Return the Survey of one image; the numbers of its checks are added to the list."""
     with _opened(image) as micrograph:
         rows = MicrographRows(micrograph, limit)
+        numbers.append(rows.numbers)
         survey = rows.survey
-        return survey, rows.hot_pixels, getattr(micrograph, "pixels_xxh3", None)
+        survey.pixels_xxh3 = getattr(micrograph, "pixels_xxh3", None)
+        return survey

@@ -1,0 +1,151 @@
+"""Patterns that a detector or a damaged file draws along rows and columns, and no specimen does.
+
+Lines far from their neighbours (dead, hot), stripes that go through the whole image, and steps from
+one line to the next, of level or noise: a quadrant with another gain, bytes that were lost. All
+numbers are in standard deviations of the noise.
+"""
+
+import dataclasses
+import math
+
+import numpy as np
+
+_SMOOTH_LINES = 17  # a line is compared with the median of so many
+_SIDE_LINES = 8  # on each side of a step
+_SHARP = 0.25  # of a step: what the lines next to it may be off
+_EVEN = 0.05  # of a step: what it may differ by along a line
+_STANDARD_ERRORS = 6
+_STEP_ERRORS = 4
+_AT_ONCE = 256  # windows: a copy of them is many times the profile
+_SMALLEST_LINES = 64  # of fewer lines nothing is said
+
+
+@dataclasses.dataclass(frozen=True)
+class Lines:
+    """Profiles of an image across its lines (rows, or columns), in noise levels.
+
+    `parts` (k, n) are the means of the lines in each of k parts of their length, 4 or 2, or 0 where
+    they are too short; NaN where nothing was measured. `standard_error` is that of one of them
+    where noise is all there is.
+    """
+
+    parts: np.ndarray
+    standard_error: float
+
+    @property
+    def _halves(self):
+        return self.parts.reshape(2, -1, self.parts.shape[1]).mean(axis=1)
+
+    def outliers(self, threshold):
+        """Return (numbers of the lines that are off by more in both halves, how far the most)."""
+        if not len(self.parts):
+            return [], 0.0
+        fine = _fine(self._halves)
+        limit = threshold + _STANDARD_ERRORS * self.standard_error
+        with np.errstate(invalid="ignore"):
+            off = (fine.min(axis=0) > limit) | (fine.max(axis=0) < -limit)
+        numbers = np.nonzero(off)[0]
+        most = float(np.abs(fine.mean(axis=0)[numbers]).max()) if len(numbers) else 0.0
+        return numbers.tolist(), most
+
+    def stripe_amplitude(self, without=()):
+        """Return the deviation of what lines keep over both halves of their length.
+
+        0 where that is no more than chance. Lines in `without` don't count.
+        """
+        if not len(self.parts):
+            return 0.0
+        fine = _fine(self._halves)
+        fine[:, list(without)] = np.nan
+        fine = fine[:, np.isfinite(fine).all(axis=0)]
+        if fine.shape[1] < _SMALLEST_LINES:
+            return 0.0
+        fine -= fine.mean(axis=1, keepdims=True)
+        shared = float((fine[0] * fine[1]).mean())
+        chance = math.sqrt(float(np.square(fine[0]).mean() * np.square(fine[1]).mean()))
+        if not shared > _STANDARD_ERRORS * chance / math.sqrt(fine.shape[1]):
+            return 0.0
+        return math.sqrt(shared)
+
+    def step(self, smallest, side=_SIDE_LINES, gap=0):
+        """Return (line, height) of the largest step of at least `smallest`, or None.
+
+        It lies between the line and the one before, over the whole length of lines or over half of
+        it. `side` lines on either side are compared, with `gap` lines between them.
+        """
+        slack = _STEP_ERRORS * self.standard_error
+        k = len(self.parts)
+        groups = [slice(0, k)] if k else []
+        groups += [slice(0, 2), slice(2, 4)] if k == 4 else []
+        for group in groups:
+            found = _largest_step(self.parts[group], smallest + slack, slack, side, gap)
+            if found:
+                return found
+        return None
+
+
+def _fine(profiles):
+    """Return profiles (k, n) less their running medians."""
+    half = _SMOOTH_LINES // 2
+    if profiles.shape[1] <= half:
+        return np.zeros_like(profiles)
+    padded = np.pad(profiles, ((0, 0), (half, half)), mode="reflect")
+    return profiles - _running_medians(padded, _SMOOTH_LINES)
+
+
+def _running_medians(profiles, count):
+    windows = np.lib.stride_tricks.sliding_window_view(profiles, count, axis=1)
+    medians = np.empty(windows.shape[:2])
+    with np.errstate(invalid="ignore"):
+        for first in range(0, windows.shape[1], _AT_ONCE):
+            part = slice(first, first + _AT_ONCE)
+            medians[:, part] = np.median(windows[:, part], axis=2)
+    return medians
+
+
+def _largest_step(profiles, smallest, slack, side, gap):
+    """Return (place, height) of the largest step that all `profiles` (k, n) share, or None.
+
+    Equally high in all, to 5 per cent and `slack`, and over from one line to the next.
+    """
+    if profiles.shape[1] < 2 * side + gap + 1:
+        return None
+    medians = _running_medians(profiles, side)  # of lines i to i + side
+    below, above = medians[:, : -(side + gap)], medians[:, side + gap :]
+    before = profiles[:, side - 1 : -(side + gap)]
+    after = profiles[:, side + gap :][:, : below.shape[1]]
+    height = above - below
+    size = np.abs(height)
+    mean = height.mean(axis=0)
+    with np.errstate(invalid="ignore"):
+        good = (np.abs(before - below) <= _SHARP * size) & (np.abs(after - above) <= _SHARP * size)
+        good &= (size >= smallest) & (np.abs(height - mean) <= _EVEN * np.abs(mean) + slack)
+    places = np.nonzero(good.all(axis=0))[0]
+    if not len(places):
+        return None
+    best = places[np.argmax(size.min(axis=0)[places])]
+    return int(best) + side, float(mean[best])
+
+
+def lines_of_rows(values, live, standard_error):
+    """Return the Lines of the rows of an image from `values` of its pieces, (H, P).
+
+    `live` (H, P) says where there is a picture; `standard_error` is that of the value of a piece.
+    """
+    kept = live.mean(axis=0) > 0.5
+    values, live = values[:, kept], live[:, kept]
+    count = 4 if values.shape[1] >= 4 else 2 if values.shape[1] >= 2 else 0
+    pieces = values.shape[1] // max(count, 1)
+    if not (count and pieces):
+        return Lines(np.empty((0, len(values))), math.inf)
+    starts = [round(i * (values.shape[1] - pieces) / (count - 1)) for i in range(count)]
+    parts = np.stack([values[:, i : i + pieces].mean(axis=1, dtype=np.float64) for i in starts])
+    parts[:, ~live.all(axis=1)] = np.nan
+    return Lines(parts, standard_error / math.sqrt(pieces))
+
+
+def lines_of_columns(columns, live_columns, scale):
+    """Return the Lines of the columns (Columns); `live_columns` (W,) says where a picture is."""
+    parts = columns.means / scale
+    parts[:, ~live_columns] = np.nan
+    return Lines(parts, 1 / math.sqrt(max(1, columns.counts.min())))
