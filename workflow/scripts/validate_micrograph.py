@@ -12,7 +12,7 @@ from clearice.micrographs.centres import read_centres
 from clearice.micrographs.mrc import open_micrograph
 from clearice.micrographs.pairs import pair_doubts
 from clearice.micrographs.rows import MicrographRows, hot_pixel_limit
-from clearice.validation.images import denoised_file
+from clearice.validation.images import FilledRows, denoised_file
 from clearice.validation.record import measure
 
 FORMAT_VERSION = 2
@@ -46,6 +46,7 @@ def validate_micrograph(micrograph, model, output, settings, target=None, truth=
                     denoised_file(network, images[half], folder, **tiling)
                 )
         hot_pixels = images["raw"].hot_pixels  # of the last whole pass
+        images = _without_blank_areas(images)
         particles = read_centres(paths["centres"]) if "centres" in paths else None
         measured = measure(network, images, particles, device)
         doubts = pair_doubts(images["raw"], images["target"]) if "target" in images else []
@@ -82,6 +83,22 @@ def _opened(path, settings, role):
     with open_micrograph(path) as reader:
         threshold = None if role == "truth" else settings["hot_pixel_threshold"]
         yield MicrographRows(reader, hot_pixel_limit(reader, threshold))
+
+
+def _without_blank_areas(images):
+    """Return the images, name -> rows; blank areas of either half hold the half's level."""
+    halves = {name: images[name].survey for name in ("raw", "target") if name in images}
+    blank = halves["raw"].blank
+    if "target" in halves:
+        blank = blank.union(halves["target"].blank)
+    if not blank:
+        return images
+    levels = {name: survey.input.location for name, survey in halves.items()}
+    levels |= {f"denoised{'_target' * (name == 'target')}": v for name, v in levels.items()}
+    return {
+        name: FilledRows(image, blank, levels[name]) if name in levels else image
+        for name, image in images.items()
+    }
 
 
 def _require_one_size(images):

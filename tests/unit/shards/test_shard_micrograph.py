@@ -261,7 +261,7 @@ def test_by_hand_mistakes_are_one_line_and_an_exit_status(tmp_path):
         ([first, "--target-half", second, "--target", "lowpass"], "no other target takes one"),
         ([first, "--stride-px", "0"], "--stride-px must be above 0"),
         ([first, "--synthetic-noise-std", "inf"], "--synthetic-noise-std must be above 0, and fin"),
-        ([first, "--hot-pixel-threshold", "-1"], "--hot-pixel-threshold must be 3 or more"),
+        ([first, "--hot-pixel-threshold", "-1"], "--hot-pixel-threshold: must be 3 or more"),
         ([first, "--target-half", second, "--output", tmp_path], "is a folder"),
     ]:
         process = run_command("--output", tmp_path / "x", *arguments)

@@ -1,10 +1,10 @@
 """clearice denoise: micrographs in, denoised micrographs out, without a workflow."""
 
 import argparse
-import math
 import os
 import sys
 
+from clearice.command.hot_pixel_option import add_hot_pixel_option
 from clearice.denoised.tasks import find_tasks
 
 
@@ -56,20 +56,12 @@ def _options(arguments):
         default="float32",
         help="MRC mode 2 or 12 (default: float32)",
     )
-    add(
-        "--hot-pixel-threshold",
-        type=float,
-        metavar="SIGMAS",
-        help="replace pixels that many standard deviations off, at least 3 (default: none)",
-    )
+    add_hot_pixel_option(parser)
     add("--tile-px", type=int, help="side of a tile, for less memory; the result is the same")
     add("--overwrite", action="store_true", help="denoise again what is done")
     options = parser.parse_args(arguments)
     if options.tile_px is not None and options.tile_px < 64:
         parser.error("--tile-px must be 64 or more")
-    threshold = options.hot_pixel_threshold
-    if threshold is not None and not 3 <= threshold < math.inf:
-        parser.error("--hot-pixel-threshold must be 3 or more, and finite")
     if options.average_halves and options.average_halves[0] == options.average_halves[1]:
         parser.error("--average-halves: two different endings")
     return options

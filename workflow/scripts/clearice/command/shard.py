@@ -4,6 +4,7 @@ import argparse
 import math
 from pathlib import Path
 
+from clearice.command.hot_pixel_option import add_hot_pixel_option
 from clearice.shards.sharding import shard_micrograph
 from clearice.shards.targets import TARGETS
 
@@ -35,11 +36,7 @@ def main(arguments=None):
         default="halves",
         help="what the network must make (default: halves)",
     )
-    add(
-        "--hot-pixel-threshold",
-        type=float,
-        help="replace pixels that many standard deviations off, at least 3 (default: none)",
-    )
+    add_hot_pixel_option(parser)
     add(
         "--dtype",
         choices=("float32", "float16"),
@@ -56,9 +53,6 @@ def main(arguments=None):
     for option in ("patch_size_px", "stride_px", "synthetic_noise_std", "lowpass_sigma_px"):
         if not 0 < getattr(options, option) < math.inf:
             parser.error(f"--{option.replace('_', '-')} must be above 0, and finite")
-    threshold = options.hot_pixel_threshold
-    if threshold is not None and not 3 <= threshold < math.inf:
-        parser.error("--hot-pixel-threshold must be 3 or more, and finite")
     if (options.target == "halves") != (options.target_half is not None):
         parser.error("--target halves needs --target-half FILE, and no other target takes one")
     if options.output.endswith("/") or Path(options.output).is_dir():

@@ -33,7 +33,9 @@ def half_noise(halves):
     """
     first, second = (half.survey.input for half in halves)
     shape = halves[0].height_px, halves[0].width_px
-    difference, pair = survey_difference(*(half.blocks() for half in halves), shape)
+    blank = halves[0].survey.blank.union(halves[1].survey.blank)
+    both = [blank.filled(half.blocks(), half.survey.input.location) for half in halves]
+    difference, pair = survey_difference(*both, shape, live=blank.counted_pieces())
     if not difference.maximum > difference.minimum:
         raise InputError(
             "the halves are the same pixels",

@@ -121,7 +121,7 @@ def write_denoised(
             "std": halves[0].survey.input.scale,
             "hot_pixels": sum(rows.hot_pixels for rows in used),
             **averaging,
-            "warnings": warnings + pair_doubts,
+            "warnings": warnings + _pixel_warnings(used) + pair_doubts,
         }
 
 
@@ -131,6 +131,11 @@ def _require_float16(halves):
         affine = found.location, found.scale
         advice = "write float32 (--dtype, denoised.dtype)"
         require_float16(rows.path, *affine, found.minimum, found.maximum, advice)
+
+
+def _pixel_warnings(used):
+    """Return what is to be said of the pixels of the MicrographRows that were used."""
+    return [f"{Path(rows.path).name}: {text}" for rows in used for text in rows.survey.warnings]
 
 
 def _counted(bands, count):

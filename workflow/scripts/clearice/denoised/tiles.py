@@ -31,8 +31,9 @@ def denoise_bands(network, micrograph, *, tile_px, device="cpu"):
     `network` is a networks.Network, `micrograph` a rows.MicrographRows. The network sees
     (raw - location) / scale of the micrograph; the result is on the raw intensity scale.
     `tile_px` is rounded to the network's alignment and to fill the image. Raises InputError where
-    the network gives a value that is not finite.
+    the network gives a value that is not finite. Blank areas stay what they are.
     """
+    blank = micrograph.survey.blank
     location, scale = micrograph.survey.input.location, micrograph.survey.input.scale
     height, alignment = micrograph.height_px, network.alignment_px
     # Tiles begin at multiples of the alignment only if their sides and halos are such multiples.
@@ -55,6 +56,9 @@ def denoise_bands(network, micrograph, *, tile_px, device="cpu"):
             np.multiply(output, np.float32(scale), out=columns)
             del tile, output  # before the next ones are made
         band += np.float32(location)
+        if blank:
+            stored = rows[above : above + band_height]
+            np.copyto(band, stored, where=blank.mask(top, band_height))
         if not np.isfinite(band).all():
             raise InputError(
                 f"the denoised rows {top} to {top + len(band) - 1} hold NaN or infinity",

@@ -73,6 +73,13 @@ class BlankArea:
         columns = self.columns[:width].reshape(-1, self.piece_px).any(axis=1)
         return ~(self.pieces | self.rows[:, None] | columns)
 
+    def counted_pieces(self):
+        """Return the live pieces, bool (H, P), or None where all count: all live, or none."""
+        if not self:
+            return None
+        live = self.live_pieces()
+        return live if live.any() else None
+
     def blank_fractions(self, origins, size_px):
         """Return the blank share of patches of `size_px`, (n,), at `origins` (n, 2), y and x."""
         shares = np.zeros(len(origins))
@@ -93,6 +100,9 @@ class BlankArea:
 
         `value` is a number, or an image that blocks() yields in like blocks.
         """
+        if not self:
+            yield from blocks
+            return
         first = 0
         for rows in blocks:
             mask = self.mask(first, len(rows))

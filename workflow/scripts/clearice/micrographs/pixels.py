@@ -38,7 +38,7 @@ class PixelVerdict:
         cleaned = 0 if before is None else before.not_finite
         not_finite = hot.not_finite + hot.left + cleaned
         self.values["not_finite"] = not_finite / pixels
-        self.values["hot_pixels"] = hot.count / pixels
+        self.values["hot_pixels"] = (hot.count - hot.not_finite) / pixels
         few = hot.left == 0 and not_finite <= checks.NOT_FINITE.threshold * pixels
         if not_finite and not (few and (replaces or hot.not_finite == 0)):
             seen = before if cleaned else hot

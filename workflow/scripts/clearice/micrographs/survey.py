@@ -81,7 +81,7 @@ def survey_micrograph(blocks, path, shape, hot=None, before=None, dtype=None, nu
     verdict.judge_outliers(hot, shape[0] * shape[1], replaces, before)
     verdict.judge_foreign(hot, text)
     blank = verdict.judge_blank(statistics, columns)
-    result = statistics.result(blank.live_pieces() if blank and blank.live_pieces().any() else None)
+    result = statistics.result(blank.counted_pieces())
     if not replaces:  # what is cut holds them
         result = dataclasses.replace(result, minimum=hot.minimum, maximum=hot.maximum)
     _require_range(result, path)

@@ -118,8 +118,7 @@ def _surveyed(pool, images, limits, shape, checks):
                 blank.filled(rows, image.input.location)
                 for rows, image in zip(_cleaned(images, limits), surveys, strict=True)
             ]
-            live = blank.live_pieces()
-            live = live if live.any() else None
+            live = blank.counted_pieces()
             survey.difference, survey.pair = survey_difference(*both, shape, scenes, live)
         checks |= survey.pair.numbers()
     return survey, whole, surveys, blank

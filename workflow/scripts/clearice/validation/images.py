@@ -40,6 +40,23 @@ class RowFile:
         self._file.close()
 
 
+class FilledRows:
+    """An image whose blank pixels hold its level, so that they add nothing to any comparison.
+
+    `blank` is a BlankArea, `level` a number. What else the image has, it has.
+    """
+
+    def __init__(self, image, blank, level):
+        self._image, self._blank, self._level = image, blank, level
+
+    def __getattr__(self, name):
+        return getattr(self._image, name)
+
+    def blocks(self):
+        """Yield the rows in order, float32 (b, W)."""
+        return self._blank.filled(self._image.blocks(), self._level)
+
+
 @contextlib.contextmanager
 def denoised_file(network, rows, folder, *, tile_px, device):
     """Yield a RowFile in `folder` of `rows` (a MicrographRows) through the network."""
@@ -127,7 +144,7 @@ def network_output(network, window, device, tile_px=None):
         height_px=window.shape[0],
         width_px=window.shape[1],
         blocks=lambda: iter([window]),
-        survey=SimpleNamespace(input=statistics),
+        survey=SimpleNamespace(input=statistics, blank=None),
     )
     tile_px = chosen_tile_px(tile_px, device, network)
     return np.concatenate(list(denoise_bands(network, rows, tile_px=tile_px, device=device)))
