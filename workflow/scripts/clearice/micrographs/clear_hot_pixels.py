@@ -15,7 +15,7 @@ _FAR = 10.0  # times that: nothing in a specimen is so steep, so clusters of up 
 _JUMPS = 4.0  # times the jumps between neighbours that 1 pixel in 1,000 exceeds: sparse counts
 _JUMP_SHARE = 1e-3
 IMPOSSIBLE_STDS = 1e4  # connected pixels so far out are no picture
-_SAMPLED_PX = 8192  # of a block, to know its noise to a few per cent
+_SAMPLED_PX = 4096  # of a block, to know its noise to a few per cent
 _PIECE_PX = 64
 _ROUNDING = 1e-6  # relative: what float32 makes of the mean of equal pixels
 _AROUND = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)]
@@ -170,8 +170,13 @@ def _level(rows):
         means, stds = _pieces(rows[::step])
         with np.errstate(invalid="ignore"):
             varied = (stds > _ROUNDING * np.abs(means)) & np.isfinite(stds)
-        if varied.any():
-            return float(np.median(means[varied])), float(np.median(stds[varied]))
+        if not varied.all():
+            means, stds = means[varied], stds[varied]
+        if len(stds):
+            middle = len(stds) // 2  # np.median costs ten times as much
+            return float(np.partition(means, middle)[middle]), float(
+                np.partition(stds, middle)[middle]
+            )
     return 0.0, math.inf
 
 
@@ -182,4 +187,4 @@ def _pieces(rows):
         means = pieces.mean(axis=1)
         around = pieces - means[:, None]
         stds = np.sqrt(np.einsum("ij,ij->i", around, around) / piece_px)
-    return means.astype(np.float64), stds.astype(np.float64)
+    return means, stds

@@ -8,6 +8,7 @@ import dataclasses
 
 from clearice.errors import InputError
 from clearice.micrographs import checks, set_checks
+from clearice.micrographs.check import STOPS
 from clearice.micrographs.exposures import bases, exposures, is_no_micrograph
 from clearice.micrographs.narrowing import narrowed, one_of_each
 from clearice.wording import LISTED, listed
@@ -108,7 +109,7 @@ def compare(members, section, usable=None):
     if set_checks.SIBLING in odd and section["source"] == "files":
         found.lines.append(f"for one image of each exposure, {one_of_each(section, relatives)}")
     usable = {m.name for m in members} if usable is None else set(usable)
-    mixed = {n for c, texts in odd.items() if c.outcome == checks.STOPS for n in texts} & usable
+    mixed = {n for c, texts in odd.items() if c.outcome == STOPS for n in texts} & usable
     if section["mixed"] == "stop" and len(mixed) >= max(2, _PART_THAT_STOPS * len(usable)):
         found.fault = _mixture(members, mixed, section["files"], derived)
     return found

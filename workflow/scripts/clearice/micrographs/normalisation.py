@@ -90,7 +90,7 @@ class RowStatistics:
         self._piece_means.append((sums / piece_px + means[:, None]).astype(np.float32))
         self._piece_stds.append(stds.astype(np.float32))
         self._means.append(means)
-        self._squares.append(wide.sum(axis=1))
+        self._squares.append(total.sum(axis=1) + wide[:, whole.shape[1] :].sum(axis=1))
         self._minimum = min(self._minimum, float(minimum))
         self._maximum = max(self._maximum, float(maximum))
 

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-_SMOOTH_LINES = 17  # a line is compared with the median of so many
+_SMOOTH_LINES = 9  # a line is compared with the median of so many
 _SIDE_LINES = 8  # on each side of a step
 _SHARP = 0.25  # of a step: what the lines next to it may be off
 _EVEN = 0.05  # of a step: what it may differ by along a line
@@ -90,17 +90,13 @@ def _fine(profiles):
     if profiles.shape[1] <= half:
         return np.zeros_like(profiles)
     padded = np.pad(profiles, ((0, 0), (half, half)), mode="reflect")
-    return profiles - _running_medians(padded, _SMOOTH_LINES)
-
-
-def _running_medians(profiles, count):
-    windows = np.lib.stride_tricks.sliding_window_view(profiles, count, axis=1)
-    medians = np.empty(windows.shape[:2])
-    with np.errstate(invalid="ignore"):
-        for first in range(0, windows.shape[1], _AT_ONCE):
-            part = slice(first, first + _AT_ONCE)
-            medians[:, part] = np.median(windows[:, part], axis=2)
-    return medians
+    windows = np.lib.stride_tricks.sliding_window_view(padded, _SMOOTH_LINES, axis=1)
+    fine = np.empty_like(profiles)
+    for first in range(0, profiles.shape[1], _AT_ONCE):
+        part = slice(first, first + _AT_ONCE)
+        middles = np.partition(windows[:, part], half, axis=2)[:, :, half]
+        fine[:, part] = profiles[:, part] - middles  # NaN is the largest: few make no NaN of many
+    return fine
 
 
 def _largest_step(profiles, smallest, slack, side, gap):
@@ -108,23 +104,31 @@ def _largest_step(profiles, smallest, slack, side, gap):
 
     Equally high in all, to 5 per cent and `slack`, and over from one line to the next.
     """
-    if profiles.shape[1] < 2 * side + gap + 1:
+    far = side + gap
+    places = profiles.shape[1] - far - side + 1
+    if places < 1:
         return None
-    medians = _running_medians(profiles, side)  # of lines i to i + side
-    below, above = medians[:, : -(side + gap)], medians[:, side + gap :]
-    before = profiles[:, side - 1 : -(side + gap)]
-    after = profiles[:, side + gap :][:, : below.shape[1]]
-    height = above - below
-    size = np.abs(height)
-    mean = height.mean(axis=0)
+    before, after = profiles[:, side - 1 :][:, :places], profiles[:, far:][:, :places]
     with np.errstate(invalid="ignore"):
-        good = (np.abs(before - below) <= _SHARP * size) & (np.abs(after - above) <= _SHARP * size)
-        good &= (size >= smallest) & (np.abs(height - mean) <= _EVEN * np.abs(mean) + slack)
-    places = np.nonzero(good.all(axis=0))[0]
-    if not len(places):
-        return None
-    best = places[np.argmax(size.min(axis=0)[places])]
-    return int(best) + side, float(mean[best])
+        steep = np.abs(after - before) >= (1 - 2 * _SHARP) * smallest
+    found = None
+    for i in np.nonzero(steep.all(axis=0))[0].tolist():  # of a picture there are none
+        height = _sharp_step(profiles[:, i : i + side], profiles[:, i + far : i + far + side])
+        if height is None or not np.abs(height).min() >= smallest:
+            continue
+        mean = float(height.mean())
+        even = np.abs(height - mean) <= _EVEN * abs(mean) + slack
+        if even.all() and (found is None or abs(mean) > abs(found[1])):
+            found = i + side, mean
+    return found
+
+
+def _sharp_step(below, above):
+    """Return the heights (k,) of a step between lines (k, n) and (k, n), None if it is blurred."""
+    low, high = np.median(below, axis=1), np.median(above, axis=1)
+    limit = _SHARP * np.abs(high - low)
+    sharp = (np.abs(below[:, -1] - low) <= limit) & (np.abs(above[:, 0] - high) <= limit)
+    return high - low if sharp.all() else None
 
 
 def lines_of_rows(values, live, standard_error):

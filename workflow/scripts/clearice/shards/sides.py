@@ -55,6 +55,8 @@ def survey_sides(pool, images, patches, dtype, checks, stated_pixel_size_angstro
         limits = [hot_pixel_limit(reader, patches["hot_pixel_threshold"]) for reader in readers]
     shape = facts["height_px"], facts["width_px"]
     survey, whole, surveys, blank = _surveyed(pool, images, limits, shape, checks)
+    # where nothing is hot nothing need be looked for again
+    limits = [v if s.hot_pixels else None for v, s in zip(limits, surveys, strict=True)]
     judged = [whole] if whole else surveys
     digests = [image.pixels_xxh3 for image in judged]
     for (path, _), image in zip(images, judged, strict=False):
