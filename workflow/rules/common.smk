@@ -16,6 +16,7 @@ sys.path.insert(0, str(SCRIPTS))
 from clearice.config import complete_config, read_config, trained_architectures
 from clearice.errors import InputError
 from clearice.fingerprint import fingerprint
+from clearice.limits import require_writable
 from clearice.micrographs.sources import find_micrographs
 from clearice.runs import take_over
 from clearice.dataset.splits import read_test_micrographs
@@ -43,7 +44,12 @@ except InputError as error:
     sys.exit(1)
 
 if workflow.is_main_process:
-    with contextlib.suppress(OSError):  # where nothing can be written, Snakemake says so
+    try:
+        require_writable(".")
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    with contextlib.suppress(OSError):  # no locks on this file system, or another user's records
         if line := take_over(".snakemake", unlock="--unlock" in sys.argv):
             print(line, file=sys.stderr)
 

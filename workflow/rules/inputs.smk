@@ -209,12 +209,14 @@ def made_micrographs():
 
 def check_before_the_first_job():
     """Stop the run, with one line, if its micrographs are no set, or disk or dtype too small."""
+    from clearice.limits import require_address_space, require_inodes
     from clearice.planning import check_start  # with NumPy: jobs that parse this file need neither
 
-    needed = [
-        (j.rule.name, j.wildcards_dict.get("micrograph")) for j in workflow.dag.needrun_jobs()
-    ]
+    jobs = list(workflow.dag.needrun_jobs())
+    needed = [(j.rule.name, j.wildcards_dict.get("micrograph")) for j in jobs]
     try:
+        require_address_space()
         check_start(config, MICROGRAPHS, needed)
+        require_inodes(".", [path for j in jobs for path in j.output])
     except InputError as error:
         sys.exit(f"error: {error}")

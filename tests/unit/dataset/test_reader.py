@@ -87,13 +87,13 @@ def test_patches_of_real_shards_lie_where_the_reader_says(tmp_path):
 
 
 def test_threads_read_what_one_thread_reads(manifest, monkeypatch):
-    monkeypatch.setattr("clearice.dataset.reader._OPEN_FILES", 3)  # of six
+    monkeypatch.setattr("clearice.dataset.open_files._MOST", 3)  # of six
     order = np.random.default_rng(0).integers(0, 8, 400)
     with open_split(manifest, "train") as reader:
         alone = [reader.read(i) for i in range(reader.n_patches)]
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
             together = list(pool.map(reader.read, order))
-        assert len(reader._descriptors) == 3
+        assert len(reader._files) == 3
     for i, pair in zip(order, together, strict=True):
         np.testing.assert_array_equal(pair, alone[i])
 

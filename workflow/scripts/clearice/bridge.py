@@ -11,6 +11,7 @@ import traceback
 
 from clearice.disk import is_full
 from clearice.errors import InputError
+from clearice.limits import limit_line, why_full
 from clearice.seals import aside_of, break_seal, made_with, remove, require_unchanged, seal
 from clearice.stopping import ends_orderly
 
@@ -52,11 +53,11 @@ def run_job(function, snakemake):
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(ends_orderly())
-        if snakemake.log:
-            log = stack.enter_context(open(snakemake.log[0], "w", buffering=1))
-            stack.enter_context(contextlib.redirect_stdout(log))
-            stack.enter_context(contextlib.redirect_stderr(log))
         try:
+            if snakemake.log:
+                log = stack.enter_context(open(snakemake.log[0], "w", buffering=1))
+                stack.enter_context(contextlib.redirect_stdout(log))
+                stack.enter_context(contextlib.redirect_stderr(log))
             _run_sealed(function, snakemake)
         except Exception as error:
             line = users_line(error)
@@ -102,9 +103,9 @@ def users_line(error):
     """Return the line for an error that the user can fix, None for a mistake of ours."""
     if isinstance(error, InputError):
         return str(error)
-    if not isinstance(error, OSError):
-        return None
+    if (line := limit_line(error)) or not isinstance(error, OSError):
+        return line
     where = f"{error.filename}: " if error.filename else ""
     if is_full(error):
-        return f"{where}{error.strerror}; make room and run again"
+        return f"{where}{why_full(error)}; make room and run again"
     return f"{where}{error.strerror}" if where and error.errno in _PATH_ERRORS else None

@@ -6,19 +6,15 @@ layout (whole micrographs, patches cut while reading) is a further class in _REA
 
 import bisect
 import os
-import threading
 from pathlib import Path
 
 import numpy as np
 
 from clearice.dataset.manifest import patch_bytes, read_manifest, segment_spans
+from clearice.dataset.open_files import OpenFiles
 from clearice.errors import InputError
 from clearice.files import read_result
 from clearice.wording import made_again
-
-# Descriptors that one reader keeps open. With concatenate: false a split has two files a
-# micrograph, and 1,024 descriptors are a usual limit of a process: the rest are opened a read.
-_OPEN_FILES = 256
 
 
 def open_split(manifest_path, split):
@@ -55,7 +51,7 @@ class PatchReader:
         self._folder = Path(folder)
         self._segments = content["segments"]
         self._first_patches = [segment["first_patch"] for segment in self._segments]
-        self._descriptors, self._lock, self._records = {}, threading.Lock(), {}
+        self._files, self._records = OpenFiles(self._folder), {}
         self._check_sizes(manifest, split)
 
     def _check_sizes(self, manifest, split):
@@ -86,8 +82,7 @@ class PatchReader:
 
     def close(self):
         """Close every file; no thread may be reading."""
-        while self._descriptors:
-            os.close(self._descriptors.popitem()[1])
+        self._files.close()
 
     def read(self, i):
         """Return (input, target) of patch `i`: new arrays of shape (size, size) and `dtype`."""
@@ -127,29 +122,12 @@ class PatchReader:
         return bisect.bisect_right(self._first_patches, i) - 1
 
     def _fill(self, name, offset, buffer):
-        descriptor, borrowed = self._descriptor(name)
-        try:
+        with self._files.opened(name) as descriptor:
             while buffer:
                 count = os.preadv(descriptor, [buffer], offset)  # may stop short of what was asked
                 if count == 0:
                     raise InputError("was cut short while in use", file=self._folder / name)
                 buffer, offset = buffer[count:], offset + count
-        finally:
-            if not borrowed:
-                os.close(descriptor)
-
-    def _descriptor(self, name):
-        """Return (descriptor, True when this reader keeps it open)."""
-        descriptor = self._descriptors.get(name)
-        if descriptor is not None:
-            return descriptor, True
-        with self._lock:
-            if name not in self._descriptors:
-                descriptor = os.open(self._folder / name, os.O_RDONLY | os.O_CLOEXEC)
-                if len(self._descriptors) >= _OPEN_FILES:
-                    return descriptor, False
-                self._descriptors[name] = descriptor
-            return self._descriptors[name], True
 
 
 _READERS = {"patches": PatchReader}

@@ -18,6 +18,7 @@ from clearice.dataset.manifest import SIDES
 from clearice.disk import disk_full, free_bytes, is_full
 from clearice.errors import InputError
 from clearice.files import read_json, remove_leftovers, sync_folder, write_json
+from clearice.limits import why_full
 from clearice.locks import only_process
 
 # What a crash may cost: each commit waits for the disk (four fsyncs).
@@ -64,7 +65,7 @@ def full_disk_is_one_line(folder):
     except OSError as error:
         if not is_full(error):
             raise
-        raise _disk_full(folder, None, error.strerror) from None
+        raise _disk_full(folder, None, why_full(error, folder)) from None
 
 
 def sorted_by_name(shards):

@@ -1,5 +1,6 @@
 """Checkpoints: all that a training needs to go on as if it had not been interrupted."""
 
+import io
 import os
 import pickle
 import shlex
@@ -44,8 +45,10 @@ _UNREADABLE = (
 
 def save_checkpoint(path, state):
     """Write `state` (tensors and plain values under _KEYS) to `path`, atomically."""
+    content = io.BytesIO()  # a full disk is then an OSError that says so, not one of PyTorch's
+    torch.save({"format_version": FORMAT_VERSION, **state}, content)
     with atomic_path(path) as temporary:
-        torch.save({"format_version": FORMAT_VERSION, **state}, temporary)
+        temporary.write_bytes(content.getbuffer())
 
 
 def load_checkpoint(path, identity, epochs):
