@@ -1,6 +1,7 @@
 """Read config.yaml: check it against its schema, fill in defaults, report a mistake in one line."""
 
 import copy
+import datetime
 import difflib
 import math
 import shlex
@@ -8,6 +9,7 @@ import shlex
 import jsonschema
 import yaml
 
+from clearice.bounded_yaml import read_yaml, require_bounded, shortened
 from clearice.errors import InputError
 from clearice.schemas import CONFIG_SCHEMA
 
@@ -32,12 +34,9 @@ _Validator = jsonschema.validators.extend(
 def read_config(path):
     """Return the content of a configuration file, {} if empty; InputError if it can't be read."""
     try:
-        with open(path, encoding="utf-8") as file:
-            config = yaml.safe_load(file)
+        config = read_yaml(path)
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})", file=path) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"not YAML ({error})", file=path) from None
     if not isinstance(config, dict | None):
         found = _literal(config)
         raise InputError("wrong content", file=path, expected="a mapping of keys", found=found)
@@ -52,9 +51,10 @@ def complete_config(config):
     """
     with open(CONFIG_SCHEMA, encoding="utf-8") as file:
         schema = yaml.safe_load(file)
+    require_bounded(config, "config.yaml")  # it may come from the command line of Snakemake, too
     errors = _Validator(schema).iter_errors(config)
-    for error in sorted(errors, key=lambda e: list(map(str, e.path))):
-        raise _one_line(error)
+    if first := min(errors, key=lambda e: list(map(str, e.path)), default=None):
+        raise _one_line(first)
     completed = _with_defaults(config, schema)
     _check_commands(completed["parity"]["implementations"])
     return completed
@@ -107,12 +107,12 @@ def _with_defaults(value, schema):
 
 def _one_line(error):
     """Turn a jsonschema error into an InputError of one line."""
-    key = ".".join(str(part) for part in error.absolute_path)
+    key = ".".join(shortened(part) for part in error.absolute_path)
     if error.validator == "additionalProperties":
         known = list(error.schema.get("properties", {}))
         unknown = next(k for k in error.instance if k not in known)
-        near = difflib.get_close_matches(str(unknown), known, n=1, cutoff=0.5)
-        dotted = f"{key}.{unknown}" if key else unknown
+        near = difflib.get_close_matches(shortened(unknown), known, n=1, cutoff=0.5)
+        dotted = f"{key}.{shortened(unknown)}" if key else shortened(unknown)
         return InputError(
             f"unknown key {dotted}",
             file="config.yaml",
@@ -163,13 +163,18 @@ def _expectation(schema):
 
 
 def _literal(value):
-    text = "nothing" if value is None else repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    if isinstance(value, datetime.date):
+        return str(value)
+    return "nothing" if value is None else shortened(repr(value))
 
 
 def _hint(value, schema):
-    """Return advice: that YAML 1.1 read 1e-3 as text, or the nearest choice; None without any."""
+    """Return advice: what YAML 1.1 took the value for, or the nearest choice; None without any."""
     types = schema.get("type", ())
+    if isinstance(value, datetime.date):
+        return "YAML reads this as a date: put it in quotes"
+    if isinstance(value, int | float) and "string" in types:
+        return "YAML reads this as a number or a truth value: put it in quotes"
     if isinstance(value, str) and "number" in types:
         try:
             number = float(value)
