@@ -4,9 +4,10 @@ Micrographs may be thousands: of each, only what the page shows is kept.
 """
 
 from clearice.files import read_result
+from clearice.micrographs.checks import measured_names
 from clearice.tsv import number, read_table
 
-_NUMBERS = ("patches", "height_px", "width_px", "pixel_size_angstrom")
+_NUMBERS = ("patches", "height_px", "width_px", "pixel_size_angstrom", *measured_names())
 
 
 def read_micrographs(path):

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import yaml
 
+from clearice.micrographs.checks import measured_names
 from clearice.parity.verdict import passed_text, percent_text
 from clearice.report import figures
+from clearice.report.checked import check_rows
 from clearice.report.examples import embedded
 from clearice.report.facts import versions
 from clearice.report.headlines import held_out, verdict_line
@@ -19,7 +21,8 @@ PARITY_COLUMNS = (
 MICROGRAPH_COLUMNS = (
     *("micrograph", "status", "reason", "split", "patches", "height_px", "width_px"),
     *("pixel_size_angstrom", "gain_over_linear_db", "correlation_raw", "correlation_denoised"),
-    *("warnings",),
+    "warnings",
+    *measured_names(),
 )
 STEP_COLUMNS = ("step", "jobs", "seconds", "longest_s", "longest_job", "peak_rss_mib")
 
@@ -45,6 +48,7 @@ def page_facts(results, config, title, drawn, patches, examples):
         "facts": facts,
         "tiles": headline_tiles(facts),
         "micrographs": micrograph_rows(results.micrographs, results.validation),
+        "checks": check_rows(results.micrographs),
         "patches": [{**patch, "pictures": embedded(patch)} for patch in patches],
         "trainings": results.trainings,
         "histories": results.histories,
