@@ -104,6 +104,10 @@ VALUES = {
     "a gigantic image": ({"simulation": {"height_px": 10**7}}, "<= 16384"),
     "a large float": ({"simulation": {"count": float("inf")}}, "found inf"),
     "1e400": ({"simulation": {"count": yaml.safe_load("1e400")}}, "found '1e400'"),
+    "one of several kinds": (
+        {"patches": {"hot_pixel_threshold": 1}},
+        "expected auto or number >= 3 and <= 1000000 or null, found 1$",
+    ),
     "a date": (yaml.safe_load("report: {title: 2024-01-02}"), "a date: put it in quotes"),
     "a number for text": ({"empiar": {"entry": 10025}}, "10025; .*put it in quotes"),
     "a bomb from the command line": (yaml.safe_load(BOMB), TOO_LARGE),
@@ -134,6 +138,16 @@ def test_every_whole_number_has_an_end():
         found = dict(integers(yaml.safe_load(file)))
     assert len(found) > 20
     assert [name for name, sub in found.items() if "maximum" not in sub] == []
+
+
+@pytest.mark.parametrize("kind", ["FIFO", "/dev/zero", "folder"])
+def test_initial_weights_are_a_regular_file(tmp_path, kind):
+    make, found = SPECIAL[kind]
+    make(tmp_path / "w")
+    weights = {"s2d_unet": {"initial_weights": str(tmp_path / "w")}}
+    with pytest.raises(InputError, match=f"not a regular file.*{found}"):
+        complete_config({"model": weights})
+    complete_config({"model": weights, "denoised": {"enabled": False}})  # which needs none
 
 
 @pytest.mark.parametrize("case", ["aliases", "merged aliases", "many values", "long", "brackets"])

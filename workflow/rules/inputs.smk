@@ -5,8 +5,10 @@ WRITES  nothing
 """
 
 import csv
+import io
 import shlex
 
+from clearice.files import regular_text
 from clearice.reference.names import bundle_files
 
 
@@ -68,8 +70,8 @@ def shard_records(wildcards):
 def accepted_micrographs(split=None):
     """Return the names of micrographs that were not rejected, known once they are listed."""
     # Not tsv.read_table: every job parses this file, and would wait for pandas.
-    with open(checkpoints.list_micrographs.get().output.table, newline="") as file:
-        rows = list(csv.DictReader(file, delimiter="\t"))
+    table = regular_text(checkpoints.list_micrographs.get().output.table)
+    rows = list(csv.DictReader(io.StringIO(table, newline=""), delimiter="\t"))
     return [r["micrograph"] for r in rows if r["status"] == "ok" and split in (None, r["split"])]
 
 

@@ -4,6 +4,7 @@ import copy
 import datetime
 import difflib
 import math
+import os
 import shlex
 
 import jsonschema
@@ -11,6 +12,7 @@ import yaml
 
 from clearice.bounded_yaml import read_yaml, require_bounded, shortened
 from clearice.errors import InputError
+from clearice.files import open_regular
 from clearice.schemas import CONFIG_SCHEMA
 
 
@@ -57,6 +59,7 @@ def complete_config(config):
         raise _one_line(first)
     completed = _with_defaults(config, schema)
     _check_commands(completed["parity"]["implementations"])
+    _check_initial_weights(completed)
     return completed
 
 
@@ -66,6 +69,20 @@ def trained_architectures(config):
     if config["denoised"]["enabled"]:
         names.add(config["denoised"]["architecture"])
     return sorted(names)
+
+
+def _check_initial_weights(config):
+    """Raise InputError where a training would start from what is no regular file.
+
+    Snakemake hashes its inputs, and would wait for ever for a FIFO. A missing file it names itself.
+    """
+    for architecture in trained_architectures(config):
+        path = config["model"][architecture]["initial_weights"]
+        if path not in (None, "general") and os.path.exists(path):
+            try:
+                open_regular(path).close()
+            except OSError as error:
+                raise InputError(f"cannot be read ({error.strerror})", file=path) from None
 
 
 def yaml_scalar(value):
@@ -140,6 +157,10 @@ def _expectation(schema):
     """Describe in words what a schema allows."""
     if "enum" in schema:
         return " | ".join(map(yaml_scalar, schema["enum"]))
+    if "oneOf" in schema:
+        return " or ".join(map(_expectation, schema["oneOf"]))
+    if "const" in schema:
+        return yaml_scalar(schema["const"])
     if "pattern" in schema:
         return f"text like {schema['pattern']}"
     types = schema.get("type", "a value")
