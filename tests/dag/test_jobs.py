@@ -75,7 +75,7 @@ def test_a_mistake_stops_before_any_job_with_one_line(tmp_path, change, words):
     ("content", "words"),
     [
         (b"patches: {size_px: 64", "config.yaml: not YAML"),
-        (b"report: {title: \xe5}", "config.yaml: not YAML"),
+        (b"report: {title: \xe5}", "config.yaml: not UTF-8 text, in line 1"),
         (b"- patches", "config.yaml: wrong content: expected a mapping of keys"),
         (None, "config.yaml: cannot be read (No such file or directory)"),
     ],
