@@ -1,6 +1,6 @@
-/* An imitation of the CUDA, cuBLAS and cuDNN calls that cudnn_network.py makes, on the CPU.
+/* An imitation of the CUDA, cuBLAS and cuDNN calls of cudnn_network.py and of fortran/, on the CPU.
 
-   It lets the ctypes code run where there is no GPU: every argument that the real library checks
+   It lets their code run where there is no GPU: every argument that the real library checks
    is checked here, and "device" memory is the host's. Signatures follow NVIDIA's API references.
    One file, linked under the name of each library. */
 
@@ -46,6 +46,7 @@ API int cudaMemcpy(void *to, const void *from, size_t bytes, int kind) {
     memcpy(to, from, bytes);
     return 0;
 }
+API int cudaMallocHost(void **p, size_t bytes) { return cudaMalloc(p, bytes); }
 API int cudaMemGetInfo(size_t *available, size_t *total) {
     *available = *total = 48 << 20;
     return 0;
@@ -214,6 +215,17 @@ API int cudnnActivationForward(void *h, Object *act, const float *alpha, Object 
     size_t count = (size_t)xd->a[0] * xd->a[1] * xd->a[2] * xd->a[3];
     for (size_t i = 0; i < count; i++) y[i] = x[i] < 0 ? 0 : x[i];
     return 0;
+}
+API int cudnnConvolutionBiasActivationForward(
+    void *h, const float *alpha, Object *xd, const float *x, Object *wd, const float *w,
+    Object *conv, int algorithm, void *space, size_t bytes, const float *alpha2, Object *zd,
+    const float *z, Object *bd, const float *b, Object *act, Object *yd, float *y) {
+    CHECK(*alpha == 1 && *alpha2 == 0 && is(zd, TENSOR) && same(zd, yd) && z);
+    const float one = 1, zero = 0;
+    int status = cudnnConvolutionForward(h, &one, xd, x, wd, w, conv, algorithm, space, bytes,
+                                         &zero, yd, y);
+    if (!status) status = cudnnAddTensor(h, &one, bd, b, &one, yd, y);
+    return status ? status : cudnnActivationForward(h, act, &one, yd, y, &zero, yd, y);
 }
 API int cudnnActivationBackward(void *h, Object *act, const float *alpha, Object *yd,
                                 const float *y, Object *dyd, const float *dy, Object *xd,

@@ -11,12 +11,12 @@ import pytest
 
 from clearice.errors import InputError
 from clearice.files import read_json
+from clearice.namelist import namelist
 from clearice.parity.comparison import compare
 from clearice.parity.numpy_network import forward
 from clearice.reference import cases, passes, tolerances
 from clearice.reference.bundle import Bundle
 from clearice.reference.export import write_bundle
-from clearice.reference.namelist import namelist
 from clearice.reference.names import PARAMETERS, bundle_files
 from clearice.schemas import REFERENCE_SCHEMA
 from parity_bundle import (

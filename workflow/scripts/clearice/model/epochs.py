@@ -13,8 +13,9 @@ SWAP = 8  # the bit of a code that swaps input and target; the lower three turn 
 def epoch_order(n_patches, seed, epoch):
     """Return a permutation of range(n_patches), int64, of this epoch.
 
-    The patches are sorted by random 64-bit keys: NumPy promises the stream of its bit
-    generators for ever, but not that of Generator.permutation.
+    The patches are sorted by random 64-bit keys: other languages can do the same (fortran/), and
+    NumPy promises the stream of its bit generators for ever, but not that of
+    Generator.permutation.
     """
     return np.argsort(_random_bits(n_patches, seed, epoch, stream=0), kind="stable")
 
@@ -50,7 +51,12 @@ def shifted(patches, shifts, size_px):
 
 
 def _random_bits(count, seed, epoch, stream):
-    return np.random.PCG64(np.random.SeedSequence([seed, epoch, stream])).random_raw(count)
+    """Return random 64-bit numbers, (count,) uint64: Philox4x64-10 (Salmon et al. 2011, SC11).
+
+    Key (seed, epoch), counters (1, 0, 0, stream), (2, 0, 0, stream), ...: four numbers each.
+    """
+    key = np.array([seed % 2**64, epoch], np.uint64)
+    return np.random.Philox(key=key, counter=[0, 0, 0, stream]).random_raw(count)
 
 
 def batches_of(order, batch_size, *, rank=0, world_size=1):

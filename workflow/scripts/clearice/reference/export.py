@@ -10,7 +10,7 @@ from clearice.errors import InputError
 from clearice.files import atomic_path, write_json, write_text
 from clearice.reference import tolerances
 from clearice.reference.manifest import PARAMETER_SHAPES, describe
-from clearice.reference.namelist import namelists
+from clearice.reference.namelists import namelists
 from clearice.reference.names import (
     BATCHES,
     LOSS,
