@@ -7,6 +7,7 @@ WRITES  .snakemake/clearice_runs/: a record of this run while it lives
 import contextlib
 import functools
 import os
+import shutil
 import sys
 from pathlib import Path
 

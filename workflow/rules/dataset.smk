@@ -2,7 +2,7 @@
 
 READS   results/shards/{micrograph}.{input.bin,target.bin,json}
 WRITES  results/dataset/micrographs.tsv, {train,test}_{input,target}.bin, {train,test}.json and
-        manifest.json; with dataset.concatenate false no binaries: the manifest points at the shards
+        manifest.json, manifest.nml; with dataset.concatenate false no binaries: the manifest points at the shards
 
 The binaries are hard links into results/dataset/.store, where they grow (docs/formats.md).
 """
@@ -72,6 +72,7 @@ rule write_manifest:
         test="results/dataset/test.json",
     output:
         manifest="results/dataset/manifest.json",
+        namelists="results/dataset/manifest.nml",
     log:
         "results/dataset/write_manifest.log",
     benchmark:

@@ -126,7 +126,10 @@ def program_paths(wildcards):
 
 def program_files(wildcards):
     """Return the files of its command that are not Python, so that a newer one runs again."""
-    return [os.path.relpath(path) for path in program_paths(wildcards) if path.suffix != ".py"]
+    files = [os.path.relpath(path) for path in program_paths(wildcards) if path.suffix != ".py"]
+    if "{fortran}" in implementation("command")(wildcards):
+        files += rules.build_fortran.output
+    return files
 
 
 def program_code(wildcards):
@@ -182,7 +185,13 @@ def results_of(*steps):
         "dataset": lambda: dataset_binaries(None)
         + [
             f"results/dataset/{name}"
-            for name in ("micrographs.tsv", "train.json", "test.json", "manifest.json")
+            for name in (
+                "micrographs.tsv",
+                "train.json",
+                "test.json",
+                "manifest.json",
+                "manifest.nml",
+            )
         ],
         "model": lambda: expand(rules.train_denoiser.output, architecture=ARCHITECTURES),
         "reference": lambda: rules.export_reference.output,

@@ -22,6 +22,7 @@ from clearice.parity.result_json import one_line, read_outcome
 from clearice.reference.names import RESULT
 
 CANNOT_RUN = 3
+FORTRAN = "results/fortran"
 STOP_S = 10  # for a command that is stopped to end by itself
 
 
@@ -29,7 +30,8 @@ def run_implementation(manifest, output, command, repository, **_only_for_the_wo
     """Run `command --bundle DIR --output OUTPUT`; write OUTPUT/result.json.
 
     `manifest`: the bundle's manifest.json. In the words of `command`, {python} stands for this
-    interpreter and {repository} for the folder of the Snakefile.
+    interpreter, {repository} for the folder of the Snakefile and {fortran} for that of the built
+    Fortran programs.
     """
     folder = Path(output)
     shutil.rmtree(folder, ignore_errors=True)
@@ -53,11 +55,17 @@ def run_implementation(manifest, output, command, repository, **_only_for_the_wo
 
 def command_words(command, repository):
     """Return the words of a command with its placeholders filled in; a path may have spaces."""
-    fill = {"{python}": sys.executable, "{repository}": str(repository)}
+    fill = {"{python}": sys.executable, "{repository}": str(repository), "{fortran}": FORTRAN}
     words = shlex.split(command)
     for placeholder, value in fill.items():
         words = [word.replace(placeholder, value) for word in words]
     return words
+
+
+def wheel_libraries():
+    """Return the folders of CUDA libraries that came with this Python's wheels."""
+    places = [Path(entry) for entry in sys.path if entry]
+    return [str(lib) for place in places for lib in sorted(place.glob("nvidia/*/lib"))]
 
 
 def _run(words):
@@ -74,7 +82,11 @@ def _run(words):
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            env={
+                **os.environ,
+                "PYTHONUNBUFFERED": "1",
+                "CLEARICE_CUDA_LIBRARIES": os.pathsep.join(wheel_libraries()),
+            },
             start_new_session=True,
         )
     except OSError as error:

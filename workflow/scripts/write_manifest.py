@@ -2,14 +2,16 @@
 
 from clearice.bridge import run_job
 from clearice.dataset.manifest import build_manifest, read_manifest
+from clearice.dataset.namelists import dataset_namelists
 from clearice.errors import InputError
-from clearice.files import read_result, write_json
+from clearice.files import read_result, write_json, write_text
 from clearice.wording import made_again
 
 
-def write_manifest(train, test, manifest):
+def write_manifest(train, test, manifest, namelists):
     """Join the two splits' segments (paths of train.json and test.json) into `manifest`.
 
+    `namelists` is its twin for programs that read no JSON.
     Raises InputError when a micrograph is in both splits or they don't fit together.
     """
     parts = {"train": read_result(train), "test": read_result(test)}
@@ -21,7 +23,7 @@ def write_manifest(train, test, manifest):
             advice=made_again(train, test),
         )
     write_json(manifest, build_manifest(parts))
-    read_manifest(manifest)
+    write_text(namelists, dataset_namelists(read_manifest(manifest)))
     for split, part in parts.items():
         print(f"{split}: {part['n_patches']} patches of {len(part['segments'])} micrographs")
 

@@ -1,0 +1,30 @@
+"""Build the Fortran programs where a compiler exists.
+
+READS   fortran/
+WRITES  results/fortran/clearice_parity, clearice_train, clearice_load
+"""
+
+FORTRAN_SOURCES = sorted(
+    str(Path("..") / path.relative_to(workflow.basedir))
+    for path in Path(workflow.basedir, "fortran").rglob("*")
+    if path.is_file()
+)
+
+
+rule build_fortran:
+    """Build the programs, or leave programs that say why not: a run does not need a compiler."""
+    output:
+        programs=multiext("results/fortran/", "clearice_parity", "clearice_train", "clearice_load"),
+    log:
+        "results/fortran/build_fortran.log",
+    benchmark:
+        "results/fortran/build_fortran.benchmark.tsv"
+    conda:
+        "../../envs/fortran.yaml"
+    resources:
+        mem_mb=1000,
+    params:
+        code=code_of("build_fortran", *FORTRAN_SOURCES),
+        compiler=shutil.which("gfortran") is not None,  # one that was installed since builds them
+    script:
+        "../scripts/build_fortran.py"
