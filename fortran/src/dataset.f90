@@ -7,7 +7,7 @@ module dataset
   private
   public :: open_dataset, patch_dataset, patch_place
 
-  integer, parameter :: known_version = 1, path_length = 4096
+  integer, parameter :: known_version = 2, path_length = 4096
   integer, parameter, public :: train = 1, test = 2
 
   !> The patches of one micrograph in one split.

@@ -137,7 +137,7 @@ def test_another_training_does_not_continue_from_this_checkpoint(fast, dataset, 
 
 
 def test_a_dataset_that_is_cut_short_is_one_line(programs, dataset):
-    file = dataset / "train_0.input"
+    file = dataset / "train.input"
     file.write_bytes(file.read_bytes()[:-1])
     done = programs.run("clearice_load", "--dataset", dataset)
     assert done.returncode == 1

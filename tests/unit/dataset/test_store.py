@@ -18,6 +18,8 @@ from concatenate_shards import concatenate_shards
 from shard_files import make_shard
 from write_manifest import write_manifest
 
+MANIFESTS = ("train.json", "test.json", "manifest.json", "manifest.nml")
+
 
 def concatenate(folder, names, split="train"):
     """Run the job as Snakemake does: its outputs are removed first; return the stored order."""
@@ -118,7 +120,7 @@ def test_segments_tile_the_files_and_their_hashes_match(tmp_path):
     dataset = tmp_path / "dataset"
     concatenate(tmp_path, "abcd")
     concatenate(tmp_path, "ef", split="test")
-    write_manifest(dataset / "train.json", dataset / "test.json", dataset / "manifest.json")
+    write_manifest(*(dataset / name for name in MANIFESTS))
     manifest = read_manifest(dataset / "manifest.json")
     for split in ("train", "test"):
         for side in SIDES:
@@ -144,7 +146,7 @@ def test_both_layouts_hold_the_same_patches(tmp_path):
                 records = [tmp_path / "shards" / f"{name}.json" for name in names]
                 concatenate_shards(records, [], [], folder / f"{split}.json", split)
         manifests.append(folder / "manifest.json")
-        write_manifest(folder / "train.json", folder / "test.json", manifests[-1])
+        write_manifest(*(folder / name for name in MANIFESTS))
     assert len({read_manifest(m)["data_xxh3"] for m in manifests}) == 1
     with open_split(manifests[0], "train") as first, open_split(manifests[1], "train") as second:
         assert first.n_patches == second.n_patches > 2
@@ -251,5 +253,5 @@ def test_a_micrograph_in_both_splits_makes_no_manifest(tmp_path):
     concatenate(tmp_path, "bc", split="test")
     dataset = tmp_path / "dataset"
     with pytest.raises(InputError, match="in both splits: b"):
-        write_manifest(dataset / "train.json", dataset / "test.json", dataset / "manifest.json")
+        write_manifest(*(dataset / name for name in MANIFESTS))
     assert not (dataset / "manifest.json").exists()

@@ -31,7 +31,8 @@ def dataset(tmp_path, request):
         arguments = bins if request.param else {}
         paths = [records[name] for name in names]
         concatenate_shards(paths, [], [], folder / f"{split}.json", split, **arguments)
-    write_manifest(folder / "train.json", folder / "test.json", folder / "manifest.json")
+    names = ("train.json", "test.json", "manifest.json", "manifest.nml")
+    write_manifest(*(folder / name for name in names))
     named = tmp_path / "named.txt"
     named.write_text("d\ne\n")
     shards, table = [*records.values(), rejected], folder / "micrographs.tsv"

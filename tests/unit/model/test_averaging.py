@@ -14,7 +14,7 @@ from clearice.model.networks import build_network
 from clearice.model.optimization import Optimization
 from clearice.model.training import Training
 from clearice.model.weights import load_model
-from training_data import assert_same_weights, build_training, train, write_dataset
+from training_data import assert_same_weights, build_training, train, write_dataset, write_manifest
 
 SCHEDULED = {"learning_rate_schedule": "cosine", "average_weights": True}
 
@@ -81,7 +81,7 @@ def test_correlated_pixel_halves_teach_nothing_and_the_pretrained_weights_are_ke
     path = write_dataset(tmp_path / "dataset", size_px=32)
     manifest = json.loads(path.read_text())
     manifest |= {"target_kind": "pixel_halves", "half_correlation": {"train": 0.87, "test": 0.87}}
-    path.write_text(json.dumps(manifest))
+    write_manifest(path, manifest)
     settings = complete_config({})["model"]["s2d_unet"] | {"device": "cpu", "reader_threads": 1}
     training = Training(path, "s2d_unet", settings, torch.device("cpu"), Processes())
     training.run(tmp_path / "checkpoint.pt")
