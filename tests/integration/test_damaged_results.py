@@ -12,7 +12,7 @@ import pytest
 
 from clearice.command import verify
 from clearice.inspection import sealed_results
-from clearice.seals import seal_path
+from clearice.seals import has_its_time, seal_path
 from conftest import TINY_CONFIG, planned_jobs, run_snakemake, write_config
 
 pytestmark = pytest.mark.slow
@@ -248,6 +248,16 @@ def test_results_without_seals_are_taken_as_they_are(run):
     for folder in list(run.rglob(".seals")):
         shutil.rmtree(folder)
     assert planned_jobs(run) == {}
+
+
+def test_after_a_run_every_result_has_the_time_of_its_seal(run):
+    """Else every job would read again what it is given, and the start of a training all of it."""
+    sealed = list(sealed_results(run / "results"))
+    assert len(sealed) > 100
+    for path, content in sealed:
+        for name, entry in content["files"].items():
+            status = (path / name).stat()
+            assert has_its_time(path, content, entry, status), path / name
 
 
 def test_the_seal_of_a_result_says_what_made_it(run):

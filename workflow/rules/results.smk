@@ -4,7 +4,7 @@ READS   results/**/.seals/
 WRITES  nothing; a result that is not what was written is renamed to *.damaged
 """
 
-from clearice.inspection import is_made_otherwise, require_good_results
+from clearice.inspection import is_made_otherwise, require_good_results, require_times_of_today
 
 
 @functools.cache
@@ -19,6 +19,11 @@ def look_at_results():
     if list(Path(".snakemake/locks").glob("*")):  # another run is writing, or was killed
         return
     try:
+        if config["micrographs"]["source"] == "files":
+            files = [
+                path for m in MICROGRAPHS for path in existing_files(m, "input", "target").values()
+            ]
+            require_times_of_today(files)
         require_good_results("results", touch=not workflow.dryrun)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)

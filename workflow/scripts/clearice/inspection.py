@@ -6,6 +6,7 @@ where Snakemake's own records are lost, the seals say what a result was made wit
 """
 
 import os
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -92,7 +93,9 @@ def _heal(ahead, limit_ns):
         for name, entry in sealed["files"].items():
             entry["mtime_ns"] = os.stat(path / name).st_mtime_ns
         reseal(path, sealed)
-    print(f"{len(ahead)} results were dated in the future; their times are mended", file=sys.stderr)
+    print(
+        f"{len(ahead)} results were dated in the future; their times are corrected", file=sys.stderr
+    )
 
 
 def _stop(paths, faults, touch):
@@ -105,6 +108,25 @@ def _stop(paths, faults, touch):
     for path in paths:
         set_aside(path)
     raise InputError(what, advice=advice_on(paths))
+
+
+def require_times_of_today(sources):
+    """Raise InputError for source files that are dated more than five minutes in the future.
+
+    Nothing made of them could be newer: Snakemake fails every job that reads them.
+    """
+    limit_s, ahead = time.time() + 300, []
+    for path in sources:
+        try:
+            ahead += [path] if os.stat(path).st_mtime > limit_s else []
+        except OSError:
+            continue  # missing: its shard says so
+    if ahead:
+        words = " ".join(shlex.quote(str(path)) for path in ahead[:3]) + " ..." * (len(ahead) > 3)
+        raise InputError(
+            f"micrographs dated in the future ({len(ahead)}): {listed(ahead)}",
+            advice=f"check the clocks and give them the time of today: touch {words}",
+        )
 
 
 def is_made_otherwise(outputs, params, inputs):
