@@ -172,6 +172,33 @@ def test_a_folder_in_place_of_a_file_fails_by_name(honest, output, tmp_path):
     assert "result.json cannot be read: Is a directory" in verdict["diagnosis"][0]
 
 
+SECRET = "correct horse battery staple"
+
+
+@pytest.mark.parametrize(
+    "name", ["result.json", "loss.tsv", "training_loss.tsv", "test_output.bin"]
+)
+@pytest.mark.parametrize("kind", ["link", "hard link", "fifo", "device", "large", "loop"])
+def test_what_is_no_file_of_its_own_fails_by_name(honest, output, tmp_path, name, kind):
+    path, secret = output / name, tmp_path / "secret"
+    secret.write_text(SECRET)
+    path.unlink()
+    make = {
+        "link": lambda: path.symlink_to(secret),
+        "hard link": lambda: path.hardlink_to(secret),
+        "fifo": lambda: os.mkfifo(path),
+        "device": lambda: path.symlink_to("/dev/zero"),
+        "large": lambda: (path.touch(), os.truncate(path, 1 << 40)),
+        "loop": lambda: path.symlink_to(path.name),
+    }
+    make[kind]()
+    verdict = judge(honest, output, tmp_path)
+    assert verdict["verdict"] == "failed"
+    assert name in verdict["diagnosis"][0]
+    assert SECRET not in (tmp_path / "verdict.json").read_text()
+    assert SECRET[:10] not in verdict_text(verdict)
+
+
 def test_a_verdict_that_cannot_be_written_is_one_line_and_exit_status_2(
     honest, output, tmp_path, capsys
 ):

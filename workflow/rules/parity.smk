@@ -26,6 +26,8 @@ rule run_implementation:
         code=code_of("run_implementation"),
         program_code=program_code,
         command=implementation("command"),
+        timeout_minutes=implementation("timeout_minutes"),
+        name="{implementation}",
     script:
         "../scripts/run_implementation.py"
 

@@ -4,53 +4,61 @@ A command that crashes or cannot run here (exit status 3) is a fact for the verd
 of the workflow: the job succeeds and result.json says what happened.
 """
 
-import contextlib
 import functools
 import os
 import shlex
 import shutil
-import signal
-import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
 from clearice.bridge import run_job
 from clearice.files import write_json
+from clearice.parity.folder import OutputFolder
+from clearice.parity.programs import run_program
 from clearice.parity.result_json import one_line, read_outcome
 from clearice.reference.names import RESULT
 
 CANNOT_RUN = 3
 FORTRAN = "results/fortran"
-STOP_S = 10  # for a command that is stopped to end by itself
 
 
-def run_implementation(manifest, output, command, repository, **_only_for_the_workflow):
+def run_implementation(
+    manifest, output, command, repository, timeout_minutes, name, **_only_for_the_workflow
+):
     """Run `command --bundle DIR --output OUTPUT`; write OUTPUT/result.json.
 
     `manifest`: the bundle's manifest.json. In the words of `command`, {python} stands for this
     interpreter, {repository} for the folder of the Snakefile and {fortran} for that of the built
-    Fortran programs.
+    Fortran programs. `name`: that of the implementation, which is stopped after `timeout_minutes`.
     """
-    folder = Path(output)
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    folder, bundle = OutputFolder(output), Path(manifest).parent
     words = command_words(command, repository)
-    words += ["--bundle", str(Path(manifest).parent), "--output", str(folder)]
+    words += ["--bundle", str(bundle), "--output", str(folder.path)]
     print(shlex.join(words), flush=True)
+    environment = {"CLEARICE_CUDA_LIBRARIES": os.pathsep.join(wheel_libraries())}
     start = time.perf_counter()
-    status, last_line = _run(words)
-    result = _own_result(folder)
+    status, last_line, timed_out = run_program(words, 60 * timeout_minutes, environment)
+    seconds = time.perf_counter() - start
+    # float64 results of a float32 bundle are twice as large.
+    removed = folder.clean(2 * sum(p.stat().st_size for p in bundle.glob("*") if p.is_file()))
+    result = _own_result(folder.path)
+    message = one_line(last_line) if status else result.get("message", "")
+    outcome = {0: "finished", CANNOT_RUN: "not run"}.get(status, "failed")
+    if timed_out:
+        key = f"parity.implementations.{name}.timeout_minutes"
+        outcome, message = "failed", f"stopped after {timeout_minutes:g} minutes ({key})"
+    elif removed:
+        outcome, message = "failed" if outcome == "finished" else outcome, removed
     result |= {
-        "status": {0: "finished", CANNOT_RUN: "not run"}.get(status, "failed"),
+        "status": outcome,
         "exit_status": status,
-        "message": one_line(last_line) if status else result.get("message", ""),
-        "seconds": round(time.perf_counter() - start, 3),
+        "message": message,
+        "seconds": round(seconds, 3),
         "command": command,
     }
-    write_json(folder / RESULT, result)
-    print(f"{result['status']}, exit status {status}: {result['message']}")
+    write_json(folder.path / RESULT, result)
+    print(f"{outcome}, exit status {status}: {message}")
 
 
 def command_words(command, repository):
@@ -66,61 +74,6 @@ def wheel_libraries():
     """Return the folders of CUDA libraries that came with this Python's wheels."""
     places = [Path(entry) for entry in sys.path if entry]
     return [str(lib) for place in places for lib in sorted(place.glob("nvidia/*/lib"))]
-
-
-def _run(words):
-    """Return the exit status of a command and the last line of its standard error.
-
-    What it prints goes to the log as it comes. A command that does not exist has status 127. If
-    this job is stopped, so are the command and whatever it started.
-    """
-    try:
-        process = subprocess.Popen(
-            words,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            env={
-                **os.environ,
-                "PYTHONUNBUFFERED": "1",
-                "CLEARICE_CUDA_LIBRARIES": os.pathsep.join(wheel_libraries()),
-            },
-            start_new_session=True,
-        )
-    except OSError as error:
-        return 127, f"cannot start {words[0]}: {error.strerror}"
-    try:  # at once: SIGTERM may come before the readers are there
-        said = {process.stdout: [""], process.stderr: [""]}
-        readers = [
-            threading.Thread(target=_follow, args=item, daemon=True) for item in said.items()
-        ]
-        for reader in readers:
-            reader.start()
-        status = process.wait()
-    finally:
-        _stop_group(process)
-    for reader in readers:
-        reader.join()
-    return status, said[process.stderr][-1]
-
-
-def _follow(stream, last):
-    """Print the lines of a stream as they come, and keep the last that is not empty."""
-    with stream:
-        for line in stream:
-            print(line, end="", flush=True)
-            last[0] = line.strip() or last[0]
-
-
-def _stop_group(process):
-    """Stop what is left of a command and its children: SIGTERM, and what ignores it SIGKILL."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(STOP_S)
-        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _own_result(folder):

@@ -15,11 +15,13 @@ from clearice.errors import InputError
 from conftest import REPOSITORY
 
 
-def run(tmp_path, command, repository="/nowhere"):
+def run(tmp_path, command, repository="/nowhere", timeout_minutes=5):
     """Run a command as the rule does; return result.json."""
     output = tmp_path / "output"
     manifest = tmp_path / "bundle" / "manifest.json"
-    run_implementation.run_implementation(manifest, output, command, repository)
+    run_implementation.run_implementation(
+        manifest, output, command, repository, timeout_minutes, "mine"
+    )
     return json.loads((output / "result.json").read_text())
 
 
@@ -127,7 +129,7 @@ STOPPED = """
 import signal, sys
 from run_implementation import run_implementation
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-run_implementation(*sys.argv[1:], "")
+run_implementation(*sys.argv[1:], "", 5, "mine")
 """
 
 

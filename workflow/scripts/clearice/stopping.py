@@ -87,10 +87,23 @@ def stop_whole_run():
 
 def children(parent):
     """Return the process ids of the children of `parent`; none where there is no /proc."""
-    found = []
+    return [pid for pid, its_parent in _parents().items() if its_parent == parent]
+
+
+def descendants(pids):
+    """Return the set of all that descends from processes, without those."""
+    parents, found, new = _parents(), set(), set(pids)
+    while new:
+        new = {pid for pid, parent in parents.items() if parent in new} - found
+        found |= new
+    return found - set(pids)
+
+
+def _parents():
+    """Return process id -> that of its parent, for all of this machine."""
+    parents = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             fields = path.read_bytes().rpartition(b") ")[2].split()  # the name may hold anything
-            if int(fields[1]) == parent:
-                found.append(int(path.parent.name))
-    return found
+            parents[int(path.parent.name)] = int(fields[1])
+    return parents

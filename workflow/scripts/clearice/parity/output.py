@@ -1,13 +1,16 @@
 """What an implementation wrote, read without trusting it."""
 
 import math
+import os
 from pathlib import Path
 
 import numpy as np
 
-from clearice.parity.result_json import one_line, read_outcome
+from clearice.parity.result_json import one_line, open_own, read_outcome, read_own_text
 from clearice.reference.names import LOSS, RESULT, TRAINING_LOSS
 from clearice.reference.tolerances import PRECISIONS
+
+TABLE_BYTES = 16 << 20  # a hundred thousand rows and more
 
 
 class Results:
@@ -34,31 +37,27 @@ class Results:
         """Return the tensor in NAME.bin as (C-order shape), or what is wrong with the file."""
         path = self.folder / f"{name}.bin"
         expected = math.prod(shape) * self.dtype.itemsize
-        try:
-            found = path.stat().st_size
-            if found != expected:
-                return (
-                    None,
-                    f"{path.name} has {found} bytes, expected {expected}: {_size(found, shape)}",
-                )
-            return np.fromfile(path, self.dtype).reshape(shape), None
-        except FileNotFoundError:
-            return None, f"{path.name} is missing"
-        except OSError as error:
-            return None, f"{path.name} cannot be read: {error.strerror}"
-        except ValueError as error:  # it changed while it was read
-            return None, f"{path.name} cannot be read: {error}"
+        file, fault = open_own(path)
+        if fault:
+            return None, fault
+        with file:
+            try:
+                found = os.fstat(file.fileno()).st_size
+                if found != expected:
+                    what = f"{path.name} has {found} bytes, expected {expected}"
+                    return None, f"{what}: {_size(found, shape)}"
+                return np.fromfile(file, self.dtype).reshape(shape), None
+            except OSError as error:
+                return None, f"{path.name} cannot be read: {error.strerror}"
+            except ValueError as error:  # it changed while it was read
+                return None, f"{path.name} cannot be read: {error}"
 
     def _read_table(self, name):
         """Return {first column: number} of a table of two columns with a header."""
-        try:
-            lines = (self.folder / name).read_text(encoding="utf-8").splitlines()
-        except FileNotFoundError:
-            return {}, f"{name} is missing"
-        except OSError as error:
-            return {}, f"{name} cannot be read: {error.strerror}"
-        except ValueError as error:
-            return {}, f"{name} is not a text file: {one_line(str(error))}"
+        text, fault = read_own_text(self.folder / name, TABLE_BYTES)
+        if fault:
+            return {}, fault
+        lines = text.splitlines()
         values = {}
         for number, line in enumerate(lines[1:], start=2):
             words = line.split()
