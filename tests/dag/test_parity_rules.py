@@ -45,7 +45,8 @@ def run_folder(tmp_path, repository):
         "numpy": numpy,
     }
     config = {
-        name: {"command": command, "precision": "float32"} for name, command in commands.items()
+        name: {"command": command, "precision": "float32", "timeout_minutes": 5}
+        for name, command in commands.items()
     }
     return tmp_path, config
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -196,3 +197,24 @@ def test_files_and_folders_that_nobody_asked_for_stay(run, tmp_path):
     assert result["status"] == "finished"
     output = tmp_path / "parity" / "mine" / "output"
     assert (output / "log" / "a.txt").read_text() == "notes"
+
+
+STOPPED = """
+import os, signal, subprocess, sys, time
+from clearice.bridge import run_command
+from clearice.parity.programs import run_program
+class Late(subprocess.Popen):  # the signal comes when the child is there and Popen has not returned
+    def __init__(self, *arguments, **keywords):
+        super().__init__(*arguments, **keywords)
+        print(self.pid, flush=True)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+subprocess.Popen = Late
+run_command(lambda: run_program(["sleep", "600"], 600))
+"""
+
+
+def test_a_job_that_is_stopped_while_it_starts_a_program_leaves_none():
+    process = subprocess.run([sys.executable, "-c", STOPPED], capture_output=True, text=True)
+    assert process.returncode == 143, process.stderr
+    assert gone(int(process.stdout))

@@ -35,29 +35,38 @@ def run_program(words, timeout_s):
     A program that does not exist has status 127. Whatever it started ends with it, in whatever
     session (on Linux; elsewhere in its own), and so it does when this process is stopped.
     """
-    before = set(children(os.getpid()))
+    before, process = set(children(os.getpid())), None
     with _adopting_orphans():
-        try:
-            process = subprocess.Popen(
-                words,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                bufsize=0,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
-                start_new_session=True,
-            )
-        except OSError as error:
-            return Ended(127, f"cannot start {words[0]}: {error.strerror}", False)
-        try:  # at once: a signal may come before anything is read
+        try:  # a signal may come while it is being started
+            process = _start(words)
             log = _Log(LOG_BYTES)
             said = [_Stream(pipe, log) for pipe in (process.stdout, process.stderr)]
             timed_out = _follow(process, said, time.monotonic() + timeout_s)
+        except _CannotStart as error:
+            return Ended(127, str(error), False)
         finally:
             _end_all(process, before)
-            process.stdout.close()
-            process.stderr.close()
-        return Ended(process.returncode, said[1].last_line(), timed_out)
+        with process.stdout, process.stderr:
+            return Ended(process.returncode, said[1].last_line(), timed_out)
+
+
+class _CannotStart(Exception):
+    """The program does not exist, or may not be run."""
+
+
+def _start(words):
+    try:
+        return subprocess.Popen(
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise _CannotStart(f"cannot start {words[0]}: {error.strerror}") from None
 
 
 class _Log:
@@ -147,13 +156,14 @@ def _adopting_orphans():
 def _end_all(process, before):
     """End a program and all that it started: SIGTERM, and what ignores it SIGKILL.
 
-    `before` are our children that are none of its.
+    `before` are our children that are none of its. Without /proc its own session is all that is
+    found, so its group is told as well.
     """
     for number in (signal.SIGTERM, signal.SIGKILL):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, number)
-        until_s = time.monotonic() + STOP_S
-        told = set()
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, number)
+        until_s, told = time.monotonic() + STOP_S, set()
         while (living := _living(process, before)) and time.monotonic() < until_s:
             for pid in living - told if number == signal.SIGTERM else living:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -166,8 +176,9 @@ def _end_all(process, before):
 
 def _living(process, before):
     """Return the process ids of a program and of all that it started; dead ones are buried."""
-    living = {process.pid} if process.poll() is None else set()
-    for pid in set(children(os.getpid())) - before - {process.pid}:
+    own = None if process is None else process.pid
+    living = set() if process is None or process.poll() is not None else {own}
+    for pid in set(children(os.getpid())) - before - {own}:
         with contextlib.suppress(ChildProcessError):
             if os.waitpid(pid, os.WNOHANG) == (0, 0):
                 living.add(pid)
