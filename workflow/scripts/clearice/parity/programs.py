@@ -29,8 +29,10 @@ class Ended(typing.NamedTuple):
     timed_out: bool
 
 
-def run_program(words, timeout_s):
+def run_program(words, timeout_s, environment=None):
     """Run a program and return how it Ended; what it prints goes to our standard output.
+
+    `environment`: variables that it gets besides ours.
 
     A program that does not exist has status 127. Whatever it started ends with it, in whatever
     session (on Linux; elsewhere in its own), and so it does when this process is stopped.
@@ -38,7 +40,7 @@ def run_program(words, timeout_s):
     before, process = set(children(os.getpid())), None
     with _adopting_orphans():
         try:  # a signal may come while it is being started
-            process = _start(words)
+            process = _start(words, environment or {})
             log = _Log(LOG_BYTES)
             said = [_Stream(pipe, log) for pipe in (process.stdout, process.stderr)]
             timed_out = _follow(process, said, time.monotonic() + timeout_s)
@@ -54,7 +56,7 @@ class _CannotStart(Exception):
     """The program does not exist, or may not be run."""
 
 
-def _start(words):
+def _start(words, environment):
     try:
         return subprocess.Popen(
             words,
@@ -62,7 +64,7 @@ def _start(words):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             bufsize=0,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
             start_new_session=True,
         )
     except OSError as error:
