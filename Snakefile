@@ -12,6 +12,7 @@ min_version("9.20")
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/results.smk"
+include: "workflow/rules/sources.smk"
 include: "workflow/rules/inputs.smk"
 include: "workflow/rules/micrographs.smk"
 include: "workflow/rules/plan.smk"
@@ -39,4 +40,4 @@ rule all:
 
 onstart:
     stop_whole_run()
-    check_before_the_first_job()
+    begin_run()

@@ -14,7 +14,7 @@ from clearice.command import plan as plan_command
 from clearice.config import complete_config
 from clearice.errors import InputError
 from clearice.micrographs.mrc_writer import write_micrograph
-from clearice.micrographs.sources import find_micrographs
+from clearice.micrographs.sources import MicrographFiles, find_micrographs
 from clearice.planning import (
     bytes_missing,
     bytes_to_write,
@@ -152,9 +152,8 @@ def test_what_is_still_to_be_downloaded_is_like_what_is_there(tmp_path, run):
         micrographs={"source": "empiar"},
         patches={"size_px": 64, "stride_px": 64, "target": "lowpass"},
     )
-    files = namedtuple("Files", "name input target truth")
     folder = tmp_path / "results" / "micrographs"
-    micrographs = {n: files(n, str(folder / f"{n}.mrc"), None, None) for n in "abc"}
+    micrographs = {n: MicrographFiles(n, str(folder / f"{n}.mrc")) for n in "abc"}
     assert [m.n_patches for m in plan_micrographs(config, micrographs)] == [None] * 3
     assert set(
         map(sum, bytes_to_write(config, plan_micrographs(config, micrographs)).values())
@@ -168,10 +167,9 @@ def test_what_is_still_to_be_downloaded_is_like_what_is_there(tmp_path, run):
 
 def test_a_pair_whose_other_half_is_still_to_come_is_not_rejected(tmp_path, run):
     config = run(micrographs={"source": "empiar", "halves": {"input": "_a", "target": "_b"}})
-    files = namedtuple("Files", "name input target truth")
     write_sparse(tmp_path / "m_a.mrc", 128, 192)
     halves = [str(tmp_path / f"m_{half}.mrc") for half in "ab"]
-    (planned,) = plan_micrographs(config, {"m": files("m", *halves, None)})
+    (planned,) = plan_micrographs(config, {"m": MicrographFiles("m", *halves)})
     assert (planned.n_patches, planned.reason) == (None, None)
 
 

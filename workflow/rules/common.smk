@@ -14,14 +14,24 @@ from pathlib import Path
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
-from clearice.config import complete_config, read_config, trained_architectures
+from clearice.config import complete_config, read_config, require_weights, trained_architectures
 from clearice.errors import InputError
 from clearice.fingerprint import fingerprint
 from clearice.limits import require_writable
-from clearice.micrographs.sources import find_micrographs
+from clearice.interpreter import require_plain_python
+from clearice.micrographs.names import key_of, name_of
+from clearice.micrographs.run_list import kept_list, keep_list
+from clearice.micrographs.sources import VANISHED, find_micrographs
 from clearice.runs import take_over
 from clearice.dataset.splits import read_test_micrographs
 from clearice.stopping import stop_whole_run
+
+
+def say(line):
+    """Tell the person who runs this: one line, and not again from every job."""
+    if workflow.is_main_process:
+        print(f"note: {line}", file=sys.stderr)
+
 
 try:
     # Read before Snakemake does, which does not say what is wrong with it, and in which line.
@@ -36,10 +46,14 @@ if given:
 
 
 try:
+    require_plain_python()
     config.update(complete_config(config))
-    MICROGRAPHS = find_micrographs(config)  # name -> MicrographFiles(name, input, target, truth)
+    require_weights(config)
+    by_name = None if workflow.is_main_process else kept_list()  # name -> MicrographFiles
+    by_name = find_micrographs(config, say=say) if by_name is None else by_name
+    MICROGRAPHS = {files.key: files for files in by_name.values()}
     if config["split"]["test_micrographs"]:
-        read_test_micrographs(config["split"]["test_micrographs"], MICROGRAPHS)
+        read_test_micrographs(config["split"]["test_micrographs"], by_name)
 except InputError as error:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(1)

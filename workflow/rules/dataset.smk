@@ -12,7 +12,7 @@ checkpoint list_micrographs:
     """List accepted and rejected micrographs and hold some out for testing."""
     input:
         records=shard_records,
-        test_micrographs=config["split"]["test_micrographs"] or [],
+        test_micrographs=test_names,
     output:
         table="results/dataset/micrographs.tsv",
     log:
@@ -25,6 +25,7 @@ checkpoint list_micrographs:
         mem_mb=256,
     params:
         code=code_of("list_micrographs"),
+        test_micrographs=lambda wildcards: config["split"]["test_micrographs"],
         test_fraction=config["split"]["test_fraction"],
         seed=config["split"]["seed"],
         on_error=config["micrographs"]["on_error"],

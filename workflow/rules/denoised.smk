@@ -25,6 +25,9 @@ rule denoise_micrograph:
     params:
         code=code_of("denoise_micrograph"),
         pixel_size_angstrom=lambda wildcards: MICROGRAPHS[wildcards.micrograph].pixel_size_angstrom,
+        name=name_of_job,
+        micrograph=file_of("input"),
+        target=file_of("target"),
         settings={
             **config["denoised"],
             "hot_pixel_threshold": config["patches"]["hot_pixel_threshold"],

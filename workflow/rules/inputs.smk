@@ -8,58 +8,29 @@ import csv
 import io
 import shlex
 
+from snakemake.io import contains_wildcard
+
 from clearice.files import regular_text
 from clearice.reference.names import bundle_files
 
 
-def existing_files(micrograph, *roles):
-    """Return the files of those roles (input, target, truth, centres) that the micrograph has."""
-    found = {role: getattr(MICROGRAPHS[micrograph], role) for role in roles}
-    return {role: path for role, path in found.items() if path is not None}
+def plain(files):
+    """Return those files that are there and that Snakemake can wait for.
 
-
-def shard_sources(wildcards):
-    """Return what a shard is cut from: the micrograph, and its other half if that is the target."""
-    halves = config["patches"]["target"] in ("auto", "halves")
-    roles = ("input", "target") if halves else ("input",)
-    return existing_files(wildcards.micrograph, *roles)
-
-
-def shard_inputs(wildcards):
-    """Return the sources that Snakemake can read: what is missing or no file gets rejected.
-
-    Snakemake hashes small inputs, and would wait for ever for a FIFO.
+    It takes braces for wildcards, and cannot be told otherwise.
     """
-    look_at_results()
-    sources = shard_sources(wildcards)
-    if config["micrographs"]["source"] != "files":
-        return sources
-    return {role: path for role, path in sources.items() if os.path.isfile(path)}
+    return [path for path in files if not contains_wildcard(path) and os.path.isfile(path)]
 
 
-def source_states(wildcards):
-    """Return the size and time of change of the user's files: an older file is another one too."""
-    if config["micrographs"]["source"] != "files":
-        return []
-    files = [os.stat(path) for path in shard_inputs(wildcards).values()]
-    return [[status.st_size, int(status.st_mtime)] for status in files]
-
-
-def denoise_inputs(wildcards):
-    """Return the micrograph to denoise, and its other half."""
-    files = existing_files(wildcards.micrograph, "input", "target")
-    return {"micrograph": files.pop("input"), **files}
-
-
-def validate_inputs(wildcards):
-    """Return the micrograph to validate on, and what the result is judged by."""
-    files = existing_files(wildcards.micrograph, "input", "target", "truth", "centres")
-    return {"micrograph": files.pop("input"), **files}
-
-
-def shards(suffix, micrographs=MICROGRAPHS):
+def shards(suffix, keys=MICROGRAPHS):
     """Return the shard files with that suffix."""
-    return [f"results/shards/{micrograph}.{suffix}" for micrograph in micrographs]
+    return [f"results/shards/{key}.{suffix}" for key in keys]
+
+
+def test_names(wildcards):
+    """Return the file of the names to test on, if there is one that Snakemake can wait for."""
+    path = config["split"]["test_micrographs"]
+    return plain([path]) if path else []
 
 
 def shard_records(wildcards):
@@ -68,20 +39,26 @@ def shard_records(wildcards):
 
 
 def accepted_micrographs(split=None):
-    """Return the names of micrographs that were not rejected, known once they are listed."""
+    """Return the keys of micrographs that were not rejected, known once they are listed."""
+    rows = rows_of_table(checkpoints.list_micrographs.get().output.table)
+    kept = [row for row in rows if row["status"] == "ok" and split in (None, row["split"])]
+    return [key_of(row["micrograph"]) for row in kept]
+
+
+def rows_of_table(path):
+    """Return the rows of micrographs.tsv, dicts of text."""
     # Not tsv.read_table: every job parses this file, and would wait for pandas.
-    table = regular_text(checkpoints.list_micrographs.get().output.table)
-    rows = list(csv.DictReader(io.StringIO(table, newline=""), delimiter="\t"))
-    return [r["micrograph"] for r in rows if r["status"] == "ok" and split in (None, r["split"])]
+    text = io.StringIO(regular_text(path), newline="")
+    return list(csv.DictReader(text, delimiter="\t"))
 
 
 def split_shards(wildcards):
     """Return the shards of one split."""
-    names = accepted_micrographs(wildcards.split)
+    keys = accepted_micrographs(wildcards.split)
     return {
-        "records": shards("json", names),
-        "input_bins": shards("input.bin", names),
-        "target_bins": shards("target.bin", names),
+        "records": shards("json", keys),
+        "input_bins": shards("input.bin", keys),
+        "target_bins": shards("target.bin", keys),
     }
 
 
@@ -93,14 +70,14 @@ def dataset_binaries(wildcards):
             for split in ("train", "test")
             for side in ("input", "target")
         ]
-    names = accepted_micrographs()
-    return shards("input.bin", names) + shards("target.bin", names)
+    keys = accepted_micrographs()
+    return shards("input.bin", keys) + shards("target.bin", keys)
 
 
 def initial_weights(wildcards):
     """Return the model file that a training starts from, if it is the user's."""
     weights = config["model"][wildcards.architecture]["initial_weights"]
-    return [] if weights in (None, "general") else weights
+    return [] if weights in (None, "general") else plain([weights])
 
 
 def training_threads(wildcards):
@@ -126,7 +103,8 @@ def program_paths(wildcards):
 
 def program_files(wildcards):
     """Return the files of its command that are not Python, so that a newer one runs again."""
-    files = [os.path.relpath(path) for path in program_paths(wildcards) if path.suffix != ".py"]
+    paths = program_paths(wildcards)
+    files = plain([os.path.relpath(path) for path in paths if path.suffix != ".py"])
     if "{fortran}" in implementation("command")(wildcards):
         files += rules.build_fortran.output
     return files
@@ -139,16 +117,15 @@ def program_code(wildcards):
 
 def denoised_files(suffix):
     """Return one file per accepted micrograph, or none where denoising is off."""
-    names = accepted_micrographs() if config["denoised"]["enabled"] else []
-    return [f"results/denoised/{name}.{suffix}" for name in names]
+    keys = accepted_micrographs() if config["denoised"]["enabled"] else []
+    return results_of_files("denoised", keys, suffix)
 
 
 def validation_files(wildcards=None):
     """Return one record per held-out micrograph, or none where there is nothing to validate."""
     if not (config["denoised"]["enabled"] and config["validation"]["enabled"]):
         return []
-    names = accepted_micrographs("test")
-    return [f"results/validation/{name}.json" for name in names if name != "summary"]
+    return results_of_files("validation", accepted_micrographs("test"), "json")
 
 
 def validation_summary():
@@ -205,29 +182,28 @@ def results_of(*steps):
 
     def paths(wildcards):
         look_at_results()
+        forget_stale_shards()
         return [path for step in steps for path in files[step]()]
 
     return paths
 
 
-def made_micrographs():
-    """Return the files that are simulated or downloaded."""
-    if config["micrographs"]["source"] == "files":
-        return []
-    roles = ("input", "target", "truth", "centres")
-    return [path for m in MICROGRAPHS for path in existing_files(m, *roles).values()]
+def begin_run():
+    """Keep the list of micrographs for the jobs; stop, with one line, for what can't go well.
 
-
-def check_before_the_first_job():
-    """Stop the run, with one line, if its micrographs are no set, or disk or dtype too small."""
+    That is: micrographs that are no set, and disk, dtype, memory or inodes that are too small.
+    """
     from clearice.limits import require_address_space, require_inodes
     from clearice.planning import check_start  # with NumPy: jobs that parse this file need neither
 
-    jobs = list(workflow.dag.needrun_jobs())
-    needed = [(j.rule.name, j.wildcards_dict.get("micrograph")) for j in jobs]
+    keep_list(by_name)
+    jobs, needed = list(workflow.dag.needrun_jobs()), []
+    for job in jobs:
+        files = MICROGRAPHS.get(job.wildcards_dict.get("micrograph"))
+        needed.append((job.rule.name, files and files.name))
     try:
         require_address_space()
-        check_start(config, MICROGRAPHS, needed)
-        require_inodes(".", [path for j in jobs for path in j.output])
+        check_start(config, by_name, needed)
+        require_inodes(".", [path for job in jobs for path in job.output])
     except InputError as error:
         sys.exit(f"error: {error}")

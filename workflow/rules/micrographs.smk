@@ -26,7 +26,7 @@ if config["micrographs"]["source"] == "simulation":
             + config["simulation"]["height_px"] * config["simulation"]["width_px"] // 25000,
         params:
             code=code_of("simulate_micrograph"),
-            name=lambda wildcards: wildcards.micrograph,
+            name=name_of_job,
             # A larger count adds micrographs and changes none.
             settings={k: v for k, v in config["simulation"].items() if k != "count"},
         script:
@@ -60,6 +60,6 @@ if config["micrographs"]["source"] == "empiar":
         # the configuration: as params, a change would download every file again.
         params:
             file=lambda wildcards: "{entry}/{directory}/".format_map(config["empiar"])
-            + f"{wildcards.micrograph}.mrc",
+            + f"{name_of(wildcards.micrograph)}.mrc",
         script:
             "../scripts/fetch_micrograph.py"

@@ -42,7 +42,7 @@ rule report:
     params:
         code=code_of("report", *TEMPLATES),
         config=config,
-        title=config["report"]["title"],
+        title=lambda wildcards: config["report"]["title"],  # braces in it are no wildcards
         examples=config["report"]["examples"],
     script:
         "../scripts/report.py"

@@ -26,10 +26,13 @@ rule shard_micrograph:
     # between stop and skip would cut every shard again, to the same bytes.
     params:
         code=code_of("shard_micrograph"),
-        micrograph=lambda wildcards: wildcards.micrograph,
+        micrograph=name_of_job,
         input=lambda wildcards: shard_sources(wildcards)["input"],
         target=lambda wildcards: shard_sources(wildcards).get("target"),
         pixel_size_angstrom=lambda wildcards: MICROGRAPHS[wildcards.micrograph].pixel_size_angstrom,
+        set_aside=lambda wildcards: MICROGRAPHS[wildcards.micrograph].reason,
+        was_there=lambda wildcards: MICROGRAPHS[wildcards.micrograph].is_there
+        and config["micrographs"]["source"] == "files",
         states=source_states,
         patches=config["patches"],
         dtype=config["dataset"]["dtype"],

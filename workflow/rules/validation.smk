@@ -17,7 +17,7 @@ rule validate_micrograph:
         "results/validation/{micrograph}.log",
     benchmark:
         "results/validation/{micrograph}.benchmark.tsv"
-    # A micrograph that is called summary is not validated: the summary has its name.
+    # A micrograph that is called summary has another key: the summary has its name.
     wildcard_constraints:
         micrograph=r"(?!summary\.)[^/]+",
     conda:
@@ -27,6 +27,11 @@ rule validate_micrograph:
         gpu=int(config["denoised"]["device"].startswith("cuda")),
     params:
         code=code_of("validate_micrograph"),
+        name=name_of_job,
+        micrograph=file_of("input"),
+        target=file_of("target"),
+        truth=file_of("truth"),
+        centres=file_of("centres"),
         settings={
             "tile_px": config["denoised"]["tile_px"],
             "device": config["denoised"]["device"],

@@ -11,13 +11,14 @@ FORMAT_VERSION = 1
 
 
 def denoise_micrograph(
-    micrograph, model, denoised, record, settings, target=None, pixel_size_angstrom=None
+    micrograph, model, denoised, record, settings, target=None, pixel_size_angstrom=None, name=None
 ):
     """Write the denoised micrograph (MRC) and the facts about it (JSON).
 
     The micrograph is the input half of a pair, and `target` the other half; `settings` holds dtype,
     tile_px, device, hot_pixel_threshold and average_halves (see write_denoised);
-    `pixel_size_angstrom` is a table's.
+    `pixel_size_angstrom` is a table's; `name` is the micrograph's where that is not the stem of
+    `record`.
     """
     network, identity, device = load_denoiser(model, settings["device"])
     halves = [micrograph] if target is None else [micrograph, target]
@@ -32,7 +33,7 @@ def denoise_micrograph(
         record,
         {
             "format_version": FORMAT_VERSION,
-            "micrograph": Path(record).stem,
+            "micrograph": name or Path(record).stem,
             "files": {role: str(path) for role, path in files.items() if path is not None},
             "model": identity,
             "device": str(device),

@@ -18,13 +18,16 @@ from clearice.validation.record import measure
 FORMAT_VERSION = 2
 
 
-def validate_micrograph(micrograph, model, output, settings, target=None, truth=None, centres=None):
+def validate_micrograph(
+    micrograph, model, output, settings, target=None, truth=None, centres=None, name=None
+):
     """Write what was measured (JSON).
 
     The micrograph is the input half of a pair. `target` (the other half, as recorded), `truth`
     (the noise-free image) and `centres` (a table of particles) only judge the result; what they
     are needed for is listed as not measured without them. `settings` holds tile_px, device and
-    hot_pixel_threshold. Both halves are denoised here into unnamed files beside `output`.
+    hot_pixel_threshold. `name` is the micrograph's where that is not the stem of `output`. Both
+    halves are denoised here into unnamed files beside `output`.
     """
     started = time.perf_counter()
     network, identity, device = load_denoiser(model, settings["device"])
@@ -40,9 +43,9 @@ def validate_micrograph(micrograph, model, output, settings, target=None, truth=
             if role in paths
         }
         _require_one_size(images)
-        for half, name in (("raw", "denoised"), ("target", "denoised_target")):
+        for half, result in (("raw", "denoised"), ("target", "denoised_target")):
             if half in images:
-                images[name] = stack.enter_context(
+                images[result] = stack.enter_context(
                     denoised_file(network, images[half], folder, **tiling)
                 )
         hot_pixels = images["raw"].hot_pixels  # of the last whole pass
@@ -59,7 +62,7 @@ def validate_micrograph(micrograph, model, output, settings, target=None, truth=
         output,
         {
             "format_version": FORMAT_VERSION,
-            "micrograph": Path(output).stem,
+            "micrograph": name or Path(output).stem,
             "files": paths,
             "model": identity,
             "device": str(device),

@@ -74,7 +74,7 @@ def test_named_micrographs_replace_the_hash(tmp_path):
 def test_unknown_names_are_all_listed(tmp_path):
     path = tmp_path / "names.txt"
     path.write_text("a\nx\ny.mrc\n")
-    with pytest.raises(InputError, match=r"names\.txt: unknown micrographs: x, y\.mrc: expected"):
+    with pytest.raises(InputError, match=r"names\.txt: 2 unknown micrographs: x, y\.mrc: expected"):
         read_test_micrographs(path, {"a", "b"})
     with pytest.raises(InputError, match=r"absent\.txt: unreadable"):
         read_test_micrographs(tmp_path / "absent.txt", {"a"})

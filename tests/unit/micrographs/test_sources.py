@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -127,10 +128,16 @@ def test_names_that_occur_twice_are_all_listed(tmp_path):
         find_micrographs(config("h/*", SUFFIXES), tmp_path)
 
 
-def test_names_that_would_break_file_names_are_refused(tmp_path):
-    touch(tmp_path, "a{b}.mrc", "-c.mrc", "fine name.mrc")
-    with pytest.raises(InputError, match=r"2 names cannot be used.*'-c', 'a\{b\}'"):
+def test_names_that_no_table_can_hold_are_refused(tmp_path):
+    touch(tmp_path, "a\nb.mrc", "c\u2028d.mrc", "fine  name .mrc")
+    (tmp_path / os.fsdecode(b"\xe5.mrc")).touch()
+    with pytest.raises(InputError, match=r"3 names cannot be used") as error:
         find_micrographs(config("*.mrc"), tmp_path)
+    assert "('a\\nb', 'c\\u2028d', '\\udce5')" in str(error.value)
+    (tmp_path / os.fsdecode(b"\xe5")).mkdir()
+    touch(tmp_path, os.fsdecode(b"\xe5/x.mrc"))
+    with pytest.raises(InputError, match=r"1 paths are not UTF-8 \('\\udce5/x.mrc'\)"):
+        find_micrographs(config("*/*.mrc"), tmp_path)
 
 
 def test_nothing_found_says_where_it_looked(tmp_path):

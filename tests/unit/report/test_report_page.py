@@ -223,7 +223,7 @@ def test_steps_are_summed_from_benchmark_files(tmp_path):
     write_benchmark(tmp_path / "parity/removed/run.benchmark.tsv", 40.0, 900.0, 2003)
     write_benchmark(tmp_path / "report/report.benchmark.tsv", 4.0, 10, 2003)
     (tmp_path / "shards/empty.benchmark.tsv").touch()
-    jobs = read_jobs(tmp_path, {"a", "b", "empty", "numpy"})
+    jobs = read_jobs(tmp_path, {name: name for name in ("a", "b", "empty", "numpy")})
     table = {row["step"]: row for row in step_table(jobs)}
     assert list(table) == ["shards", "reference", "parity"]
     assert table["shards"]["jobs"] == 2

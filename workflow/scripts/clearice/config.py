@@ -74,7 +74,7 @@ def trained_architectures(config):
 def _check_initial_weights(config):
     """Raise InputError where a training would start from what is no regular file.
 
-    Snakemake hashes its inputs, and would wait for ever for a FIFO. A missing file it names itself.
+    Snakemake hashes its inputs, and would wait for ever for a FIFO.
     """
     for architecture in trained_architectures(config):
         path = config["model"][architecture]["initial_weights"]
@@ -83,6 +83,19 @@ def _check_initial_weights(config):
                 open_regular(path).close()
             except OSError as error:
                 raise InputError(f"cannot be read ({error.strerror})", file=path) from None
+
+
+def require_weights(config):
+    """Raise InputError if the model that a training would start from is not there."""
+    for architecture in trained_architectures(config):
+        weights = config["model"][architecture]["initial_weights"]
+        if weights not in (None, "general") and not os.path.exists(weights):
+            raise InputError(
+                "no such model file",
+                file=weights,
+                expected="a denoiser.safetensors, general or null",
+                advice=f"correct model.{architecture}.initial_weights in config.yaml",
+            )
 
 
 def yaml_scalar(value):

@@ -68,6 +68,8 @@ def _planned(config, files):
         return _cut(config, files, section["height_px"], section["width_px"])
     if source == "empiar" and not is_there:
         return PlannedMicrograph(files.name)
+    if files.reason:
+        return PlannedMicrograph(files.name, n_patches=0, reason=files.reason)
     member = None
     try:
         with open_micrograph(files.input) as first:
@@ -146,9 +148,9 @@ def _bytes_there(kind, files):
     """Return the bytes on disk of one micrograph's own files of a kind."""
     paths = {
         "micrographs": [path for path in (files.input, files.target, files.truth) if path],
-        "shards": [f"{FOLDERS['shards']}/{files.name}.{side}.bin" for side in SIDES],
+        "shards": [f"{FOLDERS['shards']}/{files.key}.{side}.bin" for side in SIDES],
         "dataset": [],
-        "denoised": [f"{FOLDERS['denoised']}/{files.name}.mrc"],
+        "denoised": [f"{FOLDERS['denoised']}/{files.key}.mrc"],
     }[kind]
     return sum(os.path.getsize(path) for path in paths if os.path.exists(path))
 

@@ -1,13 +1,15 @@
 """The plan of a run in words: what it will write, against the free disk. Reads headers only."""
 
+import functools
 import textwrap
 
-from clearice.config import trained_architectures
+from clearice.config import require_weights, trained_architectures
 from clearice.dataset.micrograph_table import allowed_fraction
 from clearice.dataset.splits import read_test_micrographs, split_of
 from clearice.disk import free_bytes
 from clearice.errors import InputError
-from clearice.micrographs.sources import find_micrographs
+from clearice.interpreter import require_plain_python
+from clearice.micrographs.sources import NO_OTHER_HALF, find_micrographs
 from clearice.planning import (
     FOLDERS,
     bytes_missing,
@@ -19,6 +21,7 @@ from clearice.planning import (
     gib,
     plan_micrographs,
 )
+from clearice.wording import LISTED
 
 WIDTH = 80
 # Patches written, fsynced, on a workstation's disk; shards and dataset are disk-bound.
@@ -36,7 +39,9 @@ def plan(config):
     Raises InputError, after printing, when the run would stop: too many micrographs rejected,
     too few to split, or a disk too small.
     """
-    micrographs = find_micrographs(config)
+    require_plain_python()
+    require_weights(config)
+    micrographs = find_micrographs(config, say=functools.partial(print_wrapped, "note"))
     planned = plan_micrographs(config, micrographs)
     faults, splits = [], {}
     print_set(config, micrographs, planned, faults)
@@ -71,22 +76,25 @@ def print_set(config, micrographs, planned, faults):
 
 
 def print_micrographs(planned, faults, section):
-    """Print how many micrographs are accepted, and every rejected one with its reason."""
+    """Print how many micrographs are accepted, and the first rejected ones with their reasons."""
     rejected = [m for m in planned if m.reason is not None]
     accepted = len(planned) - len(rejected)
     print_wrapped(
         "micrographs", f"{accepted:,} accepted, {len(rejected):,} rejected, by their headers alone"
     )
-    for micrograph in rejected:
+    for micrograph in rejected[:LISTED]:
         print_wrapped("  rejected", f"{micrograph.name}: {micrograph.reason}")
+    if len(rejected) > LISTED:
+        print_wrapped("  rejected", f"and {len(rejected) - LISTED:,} more")
+    counted = [m for m in rejected if m.reason != NO_OTHER_HALF]
     unknown = sum(m.n_patches is None for m in planned)
     if unknown:
         print_wrapped("  unknown", f"{unknown:,} still to be downloaded: their size is not known")
     allowed = allowed_fraction(section["on_error"], section["max_rejected_fraction"])
-    if not len(rejected) <= allowed * len(planned):
+    if not len(counted) <= allowed * len(planned):
         faults.append(
             InputError(
-                f"{len(rejected)} of {len(planned)} micrographs would be rejected",
+                f"{len(counted)} of {len(planned)} micrographs would be rejected",
                 expected=f"at most {allowed:.0%} (micrographs.on_error, max_rejected_fraction)",
             )
         )

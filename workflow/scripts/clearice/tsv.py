@@ -4,16 +4,19 @@ pandas is imported when a table is written or read, not before: jobs that do nei
 """
 
 import io
+import re
 
 from clearice.files import regular_text
 from clearice.numbers import finite
+
+_BREAKS = re.compile(r"[\t-\r\x1c-\x1e\x85\u2028\u2029]+")
 
 
 def table_text(columns, rows):
     """Return rows (dicts) as tab-separated text with a header line.
 
-    A float has 9 digits, text is folded onto one line, None and a missing key are an empty field;
-    other keys are left out.
+    A float has 9 digits, tabs and line breaks in text become a blank (all other blanks stay: a name
+    may hold them), None and a missing key are an empty field; other keys are left out.
     """
     import pandas
 
@@ -25,7 +28,7 @@ def table_text(columns, rows):
 def _field(value):
     if value is None:
         return ""
-    return f"{value:.9g}" if isinstance(value, float) else " ".join(str(value).split())
+    return f"{value:.9g}" if isinstance(value, float) else _BREAKS.sub(" ", str(value))
 
 
 def read_table(path):

@@ -7,6 +7,7 @@ from clearice.micrographs.checks import STATED_PIXEL_SIZE, measured_names
 from clearice.micrographs.collection import Member, compare
 from clearice.micrographs.copies import several_names
 from clearice.micrographs.float16 import require_float16
+from clearice.micrographs.sources import NO_OTHER_HALF, VANISHED
 from clearice.tsv import table_text
 from clearice.wording import listed
 
@@ -56,10 +57,14 @@ def allowed_fraction(on_error, max_rejected_fraction):
 
 
 def check_rejected(records, allowed):
-    """Print every rejected micrograph, and raise InputError if they are more than that fraction."""
+    """Print every rejected micrograph, and raise InputError if they are more than that fraction.
+
+    Those that were set aside (the other half is not there yet, a file vanished) do not count.
+    """
     rejected = [record for record in records if record["status"] != "ok"]
     for record in rejected:
         print(f"rejected {record['micrograph']}: {record['reason']}")
+    rejected = [r for r in rejected if r["reason"] not in (NO_OTHER_HALF, VANISHED)]
     if not len(rejected) <= allowed * len(records):
         named = [f"{record['micrograph']} ({record['reason']})" for record in rejected]
         raise InputError(

@@ -24,7 +24,7 @@ def split_of(names, test_fraction, seed, test_micrographs=None):
     if len(names) < 2:
         raise InputError(
             "training and testing need two micrographs that are not rejected",
-            found=", ".join(names) or "none",
+            found=listed(names) or "none",
             advice="add micrographs, or fix the rejected ones",
         )
     exposure = exposures(names)
@@ -67,11 +67,13 @@ def read_test_micrographs(path, known):
         raise InputError(
             f"unreadable ({error})", file=path, advice="see split.test_micrographs in config.yaml"
         ) from None
-    names = [line.strip() for line in text.splitlines()]
-    names = [name for name in names if name and not name.startswith("#")]
+    names = [
+        line if line in known else line.strip() for line in text.splitlines()
+    ]  # blanks may belong to it
+    names = [name for name in names if name in known or (name and not name.startswith("#"))]
     if unknown := [name for name in names if name not in known]:
         raise InputError(
-            "unknown micrographs: " + listed(unknown),
+            f"{len(unknown):,} unknown micrographs: {listed(unknown)}",
             file=path,
             expected=f"names such as {min(known)}" if known else None,
         )

@@ -4,15 +4,20 @@ Runs while the Snakefile is parsed: it opens no micrograph and imports nothing h
 """
 
 import dataclasses
-import glob
-import re
+import os
 from pathlib import Path, PurePath
 
 from clearice.errors import InputError
 from clearice.micrographs import tables
+from clearice.micrographs.distinct import named_twice, require_distinct, require_text
+from clearice.micrographs.globs import matching_files
 from clearice.micrographs.links import without_links
+from clearice.micrographs.names import key_of
+from clearice.wording import listed
 
-_NAME = re.compile(r"[^\s./\\{}\[\]*?\"'<>|-][^/\\{}\[\]*?\"'<>|\t\r\n]*")
+# Why a micrograph is left out that may be whole the next time: these do not count as rejected.
+NO_OTHER_HALF = "no other half (yet)"
+VANISHED = "vanished while the run went on"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,6 +26,8 @@ class MicrographFiles:
 
     `target` is its other half, `truth` the noise-free image, `centres` the table of its particles,
     `pixel_size_angstrom` what a table states, and `links` other paths of the same input file.
+    `reason` says why it is set aside before anything is opened. `is_there` is False where a table
+    names files that were not there when it was read.
     """
 
     name: str
@@ -30,22 +37,33 @@ class MicrographFiles:
     centres: str | None = None
     pixel_size_angstrom: float | None = None
     links: tuple = ()
+    reason: str | None = None
+    is_there: bool = True
+
+    @property
+    def key(self):
+        """What stands for the name in paths and wildcards."""
+        return key_of(self.name)
 
 
-def find_micrographs(config, directory="."):
+def find_micrographs(config, directory=".", say=lambda line: None):
     """Return name -> MicrographFiles, ordered by name.
 
-    Relative paths are relative to `directory` and stay so. Raises InputError, which lists every
-    culprit, for files without a partner, names that occur twice and tables that don't fit.
+    Relative paths are relative to `directory` and stay so. `say` is called with each line that a
+    person should read. Raises InputError, which names the culprits, for files without a partner,
+    names that occur twice and tables that don't fit. With micrographs.on_error skip a half without
+    the other is set aside, unless all are alone.
     """
     section = config["micrographs"]
     if section["source"] == "simulation":
         found = _simulated(config["simulation"]["count"])
     elif section["source"] == "empiar":
-        found = _paired(_published(config["empiar"], directory), section["halves"])
+        names = _published(config["empiar"], directory)
+        found = [_downloaded(files) for files in _paired(names, section["halves"])]
     else:
-        found = without_links(_on_disk(section, Path(directory)), directory)
-    _require_distinct_names(found)
+        found = without_links(_on_disk(section, Path(directory), say), directory)
+    require_text(found)
+    require_distinct(found)
     if config["patches"]["target"] == "halves":
         _require_targets(found)
     return {files.name: files for files in sorted(found, key=lambda files: files.name)}
@@ -65,13 +83,24 @@ def _simulated(count):
 
 
 def _published(empiar, directory):
-    """Return where the files of an EMPIAR entry go once they are downloaded."""
+    """Return the names of the files of an EMPIAR entry."""
     from clearice.micrographs.empiar import listing  # only this source needs it
 
-    return [f"results/micrographs/{name}" for name in listing.list_entry(empiar, directory)]
+    return listing.list_entry(empiar, directory)
 
 
-def _on_disk(section, directory):
+def _downloaded(files):
+    """Return the micrograph of an EMPIAR entry with the paths that its files are downloaded to."""
+
+    def path(name):
+        stem = micrograph_name(name)
+        return f"results/micrographs/{key_of(stem)}{name.removeprefix(stem)}"
+
+    target = files.target and path(files.target)
+    return dataclasses.replace(files, input=path(files.input), target=target)
+
+
+def _on_disk(section, directory, say):
     """Return the micrographs of globs and tables.
 
     With on_error skip a missing file of a table, like a link to nothing, is a micrograph to
@@ -87,33 +116,30 @@ def _on_disk(section, directory):
         )
     paths, found = [], []
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
-        suffix = PurePath(pattern).suffix
+        suffix = PurePath(pattern).suffix.lower()
         if suffix == ".tsv":
             rows = tables.rows_of_tsv(pattern, directory, skip_missing)
             found += [MicrographFiles(**row) for row in rows]
         elif suffix == ".star":
-            found += _of_star(pattern, halves, directory, skip_missing)
+            found += _of_star(pattern, halves, directory, skip_missing, say)
         else:
-            paths += _matches(pattern, directory)
-    return found + _paired(sorted(set(paths)), halves)
+            paths += matching_files(pattern, directory)
+    found = [_noted(files, directory) for files in found]
+    return found + _paired(sorted(set(paths)), halves, skip_missing, say)
 
 
-def _matches(pattern, directory):
-    matches = glob.glob(pattern, root_dir=directory, recursive=True)
-    paths = [path for path in matches if not (directory / path).is_dir()]
-    if not paths:
-        raise InputError(
-            "no file matches micrographs.files",
-            file="config.yaml",
-            expected="at least one file",
-            found=f"none for {pattern} in {directory.resolve()}",
-            advice="check the path; ** stands for any folders",
-        )
-    return paths
+def _noted(files, directory):
+    """Return a table's micrograph with a note of whether its files are there (links are)."""
+    paths = [path for path in (files.input, files.target) if path]
+    is_there = all(os.path.lexists(directory / path) for path in paths)
+    return files if is_there else dataclasses.replace(files, is_there=False)
 
 
-def _paired(paths, halves):
-    """Return the micrographs in `paths`, pairs where `halves` says what makes one."""
+def _paired(paths, halves, skip_alone=False, say=lambda line: None):
+    """Return the micrographs in `paths`, pairs where `halves` says what makes one.
+
+    With `skip_alone` a half without the other is a micrograph to reject, unless all are alone.
+    """
     if halves is None:
         return [MicrographFiles(micrograph_name(path), path) for path in paths]
     pairs, strangers = {}, []  # key -> {"input": [paths], "target": [paths]}
@@ -123,30 +149,43 @@ def _paired(paths, halves):
             strangers.append(path)
         else:
             pairs.setdefault(key, {"input": [], "target": []})[role].append(path)
-    for pair in pairs.values():
-        if not (pair["input"] and pair["target"]):
-            strangers += pair["input"] + pair["target"]
-    if strangers:
+    alone = {key: pair for key, pair in pairs.items() if not (pair["input"] and pair["target"])}
+    if strangers or (alone and (not skip_alone or len(alone) == len(pairs))):
+        strangers += [path for pair in alone.values() for both in pair.values() for path in both]
         raise InputError(
-            f"{len(strangers)} files without a partner ({', '.join(sorted(strangers))})",
+            f"{len(strangers):,} files without a partner ({listed(sorted(strangers))})",
             expected=f"pairs by {halves['input']} and {halves['target']}",
             advice="narrow micrographs.files, or add the missing halves",
         )
     found = []
     for (_, name), pair in pairs.items():
-        _require_one(name, pair)
-        found.append(MicrographFiles(name, pair["input"][0], pair["target"][0]))
+        input, target = (_one(name, pair[role]) for role in ("input", "target"))
+        if input and target:
+            found.append(MicrographFiles(name, input, target))
+    whole = {files.name for files in found}
+    for (_, name), pair in alone.items():
+        if name in whole:
+            # A half in another folder, of a pair that is whole.
+            raise named_twice({name: pair["input"] + pair["target"]})
+        (path,) = pair["input"] + pair["target"]
+        found.append(MicrographFiles(name, path, reason=NO_OTHER_HALF))
+    if alone:
+        names = listed(sorted(name for _, name in alone))
+        say(
+            f"{len(alone):,} of {len(pairs):,} micrographs have {NO_OTHER_HALF}, set aside: {names}"
+        )
     return found
 
 
-def _require_one(name, pair):
-    for paths in pair.values():
-        if len(paths) > 1:
-            raise InputError(
-                f"micrograph {name} occurs {len(paths)} times ({', '.join(paths)})",
-                expected="one file of each half",
-                advice="narrow micrographs.files",
-            )
+def _one(name, paths):
+    """Return the one file of a half, None if there is none."""
+    if len(paths) > 1:
+        raise InputError(
+            f"micrograph {name} occurs {len(paths)} times ({listed(paths)})",
+            expected="one file of each half",
+            advice="narrow micrographs.files",
+        )
+    return paths[0] if paths else None
 
 
 def role_of(path, halves):
@@ -166,15 +205,20 @@ def role_of(path, halves):
     return None, None
 
 
-def _of_star(table, halves, directory, skip_missing):
+def _of_star(table, halves, directory, skip_missing, say):
     """Return the micrographs of a RELION .star file.
 
     Columns rlnMicrographNameEven and rlnMicrographNameOdd make pairs (input, target). Otherwise
     rlnMicrographName counts; with `halves`, X.mrc stands for the X_EVN.mrc and X_ODD.mrc (or
-    even/X.mrc and odd/X.mrc) beside it, unless it is itself a half.
+    even/X.mrc and odd/X.mrc) beside it, unless it is itself a half. Of a table of particles each
+    micrograph counts once.
     """
     columns, sizes = tables.columns_of_star(directory / table)
+    columns, sizes, n_rows = tables.distinct_rows(columns, sizes)
     paths = columns.get("rlnMicrographName")
+    n_micrographs = len(next(iter(columns.values())))
+    if n_rows > n_micrographs:
+        say(f"{table}: {n_rows:,} rows name {n_micrographs:,} micrographs: each is taken once")
     if "rlnMicrographNameEven" in columns and "rlnMicrographNameOdd" in columns:
         by_role = [columns["rlnMicrographNameEven"], columns["rlnMicrographNameOdd"]]
         paths = paths or by_role[0]
@@ -209,32 +253,12 @@ def half_beside(path, mark):
     return str(path.with_name(stem + mark + path.name.removeprefix(stem)))
 
 
-def _require_distinct_names(found):
-    by_name = {}
-    for files in found:
-        by_name.setdefault(files.name, []).append(files.input)
-    twice = [f"{name} ({', '.join(paths)})" for name, paths in by_name.items() if len(paths) > 1]
-    if twice:
-        raise InputError(
-            f"{len(twice)} micrograph names occur twice: {'; '.join(sorted(twice))}",
-            expected="one name per micrograph, whatever its folder",
-            advice="rename the files, or name them in a .tsv",
-        )
-    odd = sorted(name for name in by_name if not _NAME.fullmatch(name))
-    if odd:
-        raise InputError(
-            f"{len(odd)} names cannot be used in file names ({', '.join(map(repr, odd))})",
-            expected="no leading dot, dash or blank, and none of / \\ { } [ ] * ? \" ' < > |",
-            advice="rename the files, or name them in a .tsv",
-        )
-
-
 def _require_targets(found):
-    alone = sorted(files.name for files in found if files.target is None)
+    alone = sorted(f.name for f in found if f.target is None and f.reason is None)
     if alone:
         raise InputError(
-            f"patches.target halves needs pairs; {len(alone)} micrographs have no other half "
-            f"({', '.join(alone)})",
+            f"patches.target halves needs pairs; {len(alone):,} micrographs have no other half "
+            f"({listed(alone)})",
             file="config.yaml",
             advice="set micrographs.halves, or patches.target: auto",
         )

@@ -8,9 +8,18 @@ from pathlib import PurePath
 
 from clearice.errors import InputError
 from clearice.files import regular_text
+from clearice.wording import listed
 
 _MOST_BYTES = 1 << 28  # a thousand bytes for each of 250,000 micrographs
 _ROLES = ("input", "target", "truth")
+_OTHER_TABLES = {  # a column of what people give by mistake -> what it is
+    "rlnImageName": "particles without the names of their micrographs",
+    "rlnTomoName": "tomograms",
+    "rlnMicrographMovieName": "movies",
+    "wrpMovieName": "a Warp table of a tilt series",
+    "rlnCoordinateX": "coordinates of particles",
+    "rlnJobTypeLabel": "the settings of a job",
+}
 
 
 def rows_of_tsv(table, directory, skip_missing=False):
@@ -25,19 +34,23 @@ def rows_of_tsv(table, directory, skip_missing=False):
         lines = list(csv.DictReader(text, delimiter="\t", strict=True))
     except csv.Error as error:
         raise InputError(f"not a table of tab-separated UTF-8 text: {error}", file=table) from None
-    columns = set(lines[0]) if lines else set()
+    columns = {column or "" for column in lines[0]} if lines else set()
+    if any(column.startswith(("data_", "loop_")) for column in columns):
+        raise InputError(
+            "a STAR file, not a tab-separated table", file=table, advice="name it .star"
+        )
     if not {"micrograph", "input"} <= columns:
         raise InputError(
             "not a table of micrographs",
             file=table,
             expected="tab-separated columns micrograph, input and (for pairs) target, and a row",
-            found=", ".join(sorted(map(str, columns))) or "no rows",
+            found=listed(sorted(columns)) or "no rows",
         )
     empty = [
         str(n) for n, line in enumerate(lines, 2) if not (line["micrograph"] and line["input"])
     ]
     if empty:
-        raise InputError(f"no micrograph or no input in line {', '.join(empty)}", file=table)
+        raise InputError(f"no micrograph or no input in line {listed(empty)}", file=table)
     named = [(line, role) for line in lines for role in _ROLES if line.get(role)]
     rows = {id(line): {"name": line["micrograph"]} for line in lines}
     paths = paths_beside([line[role] for line, role in named], table, directory, skip_missing)
@@ -113,17 +126,34 @@ def micrograph_loop(blocks, path):
         columns = [] if isinstance(block, dict) else block.columns
         if "rlnMicrographName" in columns or "rlnMicrographNameEven" in columns:
             return name
+    columns = [name for block in blocks.values() for name in block]
+    kind = next((text for name, text in _OTHER_TABLES.items() if name in columns), None)
     raise InputError(
-        "no micrographs in this STAR file",
+        "no micrographs in this STAR file" + (f": {kind}" if kind else ""),
         file=path,
         expected="a loop with the column rlnMicrographName",
-        found=", ".join(map(repr, blocks)) or "no blocks",
+        found=listed(columns) or "no columns",
         advice="give corrected_micrographs.star or micrographs.star",
     )
 
 
+def distinct_rows(columns, sizes):
+    """Return (columns, sizes, n): what columns_of_star returned, and how many rows there were.
+
+    Of the columns those that name micrographs; each micrograph has one row, the first.
+    """
+    named = [name for name in columns if name.startswith("rlnMicrographName")]
+    rows = list(zip(*(columns[name] for name in named), strict=True))
+    first = dict(reversed(list(zip(rows, sizes, strict=True))))
+    once = list(dict.fromkeys(rows))
+    columns = dict(zip(named, map(list, zip(*once, strict=True)), strict=True))
+    return columns, [first[row] for row in once], len(rows)
+
+
 def _blocks_of_star(path, text_columns=()):
-    _table_text(path)
+    start = _table_text(path).lstrip()
+    if "\t" in start.partition("\n")[0] and not start.startswith(("data_", "#")):
+        raise InputError("a tab-separated table, not a STAR file", file=path, advice="name it .tsv")
     import starfile  # brings pandas: half a second that other sources need not wait
 
     try:
@@ -145,7 +175,7 @@ def paths_beside(paths, table, directory, skip_missing=False):
         return [there or path for path, there in zip(paths, found, strict=True)]
     if missing:
         raise InputError(
-            f"{len(missing)} files that it names are missing ({', '.join(missing)})",
+            f"{len(missing):,} files that it names are missing ({listed(missing)})",
             file=table,
             expected="paths relative to the working directory or to a folder above the table",
         )

@@ -36,8 +36,8 @@ class Job:
 def read_jobs(results, names=None):
     """Return the Jobs of every benchmark file under the folder `results`, in path order.
 
-    `names`, a set of micrographs, architectures and implementations, leaves out jobs of
-    others: files of what was removed stay on disk. A file that is empty or odd is left out.
+    `names`, key of paths -> name of micrographs, architectures and implementations, leaves out jobs
+    of others: files of what was removed stay on disk. A file that is empty or odd is left out.
     """
     results = Path(results)
     jobs = []
@@ -56,7 +56,8 @@ def read_jobs(results, names=None):
         for row in csv.DictReader(text, delimiter="\t"):
             seconds, peak = number(row.get("s")), number(row.get("max_rss"))
             if seconds is not None:
-                jobs.append(Job(step, name, seconds, peak, path.stat().st_mtime))
+                shown = names.get(name, name) if names else name
+                jobs.append(Job(step, shown, seconds, peak, path.stat().st_mtime))
     return jobs
 
 

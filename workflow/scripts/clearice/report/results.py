@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 
 from clearice.files import read_result
+from clearice.micrographs.names import key_of
 from clearice.report.costs import Job, busy_seconds, read_jobs, step_table
 from clearice.report.facts import example_names, read_denoised, read_history, read_micrographs
 from clearice.report.headlines import headlines
@@ -93,7 +94,8 @@ def read_results(
     trained = {record["architecture"]: record for record in map(read_result, trainings)}
     curves = dict(zip(trained, map(read_history, histories), strict=True))
     judged = sorted(map(read_result, verdicts), key=lambda v: _STATES.index(v["verdict"]))
-    names = {*splits, *trained, *(verdict["implementation"] for verdict in judged)}
+    names = {name: name for name in (*trained, *(v["implementation"] for v in judged))}
+    names |= {key_of(name): name for name in splits}
     jobs = read_jobs(folder, names)
     return Results(
         rows, manifest, trained, curves, judged, read_denoised(denoised), validated, jobs

@@ -4,11 +4,13 @@ Two passes over the rows: one for the statistics and the checks, one that normal
 Memory holds one row of patches of input and of target, whatever the micrograph's height.
 """
 
+import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from clearice.errors import InputError
+from clearice.micrographs.sources import VANISHED
 from clearice.shards.binary import write_patches
 from clearice.shards.record import file_states, new_record, source_entry, write_record
 from clearice.shards.sides import images_of, side_rows, survey_sides
@@ -27,30 +29,62 @@ def shard_micrograph(
     on_error="skip",
     target=None,
     pixel_size_angstrom=None,
+    set_aside=None,
+    was_there=False,
     **_only_for_the_workflow,
 ):
     """Write the shard of `micrograph`: two files of patches (n, size, size) and their record.
 
     `patches` holds the keys of that section of config.yaml; `pixel_size_angstrom` is what a table
     states, and is used in place of the header's. A bad micrograph leaves a record
-    with status rejected and two empty files, or raises InputError with `on_error` stop.
+    with status rejected and two empty files, or raises InputError with `on_error` stop. So does
+    one that is `set_aside`, for that reason and unopened, and with `was_there` (when the run began)
+    one that vanished.
     Returns path -> [(bytes, XXH3-64)] of the two.
     """
-    allowed = {"halves": [True], "auto": [True, False]}.get(patches["target"], [False])
-    if (target is not None) not in allowed:
+    paths = [input] if target is None else [input, target]
+    shard = paths, (input_bin, target_bin), record, micrograph, patches, dtype
+    if was_there and not set_aside:
+        set_aside = _vanished(paths)
+    try:
+        return _cut(*shard, pixel_size_angstrom, on_error, set_aside)
+    except InputError:
+        if set_aside or on_error == "stop" or not was_there or not _vanished(paths):
+            raise
+        return _cut(*shard, pixel_size_angstrom, on_error, VANISHED)
+
+
+def _vanished(paths):
+    return None if all(map(os.path.lexists, paths)) else VANISHED
+
+
+def _cut(
+    paths,
+    binaries,
+    record,
+    micrograph,
+    patches,
+    dtype,
+    pixel_size_angstrom,
+    on_error,
+    set_aside,
+):
+    allowed = {"halves": [2], "auto": [1, 2]}.get(patches["target"], [1])
+    if not set_aside and len(paths) not in allowed:
         raise InputError(
             "a target half belongs to patches.target halves",
-            file=input,
-            expected="a target half" if target is None else "no target half",
+            file=paths[0],
+            expected="a target half" if len(paths) == 1 else "no target half",
             advice="set micrographs.halves, or another patches.target",
         )
-    paths = [input] if target is None else [input, target]
     images, kind = images_of(paths, patches["target"])
     before = file_states(paths)
     with ThreadPoolExecutor(WORKERS) as pool:
         sources = dict(zip(("input", "target"), pool.map(source_entry, paths), strict=False))
         checks = {}  # what was measured stays in the record of a rejected micrograph
         try:
+            if set_aside:
+                raise InputError(set_aside)
             facts, limits, digests = survey_sides(
                 pool, images, patches, dtype, checks, pixel_size_angstrom
             )
@@ -64,9 +98,9 @@ def shard_micrograph(
         new = new_record(micrograph, patches, kind, dtype, checks=checks, **sources, **facts)
         Path(record).unlink(missing_ok=True)  # it comes last: until then there is no shard
         rows = side_rows(images, limits, new, patches)
-        writes = pool.map(write_patches, (input_bin, target_bin), rows, (new, new))
+        writes = pool.map(write_patches, binaries, rows, (new, new))
         new["files"] = dict(zip(("input", "target"), writes, strict=True))
-    if file_states(paths) != before:
+    if file_states(paths) != before and not set_aside:
         raise InputError(
             "changed while it was read",
             file=" or ".join(paths),
@@ -76,5 +110,5 @@ def shard_micrograph(
     files = new["files"]
     return {
         str(path): [(files[side]["bytes"], files[side]["xxh3"])]
-        for side, path in (("input", input_bin), ("target", target_bin))
+        for side, path in zip(("input", "target"), binaries, strict=True)
     }
