@@ -205,7 +205,11 @@ def test_lost_records_alone_rerun_nothing_and_with_other_settings_all_that_they_
             {"train_denoiser": 1, "export_reference": 1},
             {"shard_micrograph", "write_manifest"},
         ),
-        (changed(denoised={"dtype": "float16"}), {"denoise_micrograph": 3}, {"train_denoiser"}),
+        (
+            changed(denoised={"average_halves": False}),
+            {"denoise_micrograph": 3},
+            {"train_denoiser"},
+        ),
         (changed(reference={"steps": 4}), {"export_reference": 1}, {"train_denoiser"}),
     ],
 )
