@@ -156,8 +156,9 @@ def find_blank(values, constant, columns, piece_px, equal_share):
     pieces = _long_runs(constant, values, min(RUN_ROWS, height)) & ~rows[:, None]
     if not _beyond_chance(equal_share, RUN_ROWS * piece_px, constant.size):
         pieces[:] = False
-    holes = _holes(constant & ~pieces, rows)
-    if not _beyond_chance(equal_share, HOLE_PIECES * piece_px, constant.size):
+    length = min(HOLE_PIECES, max(2, constant.shape[1] // 4))
+    holes = _holes(constant & ~pieces, rows, length)
+    if not _beyond_chance(equal_share, length * piece_px, constant.size):
         holes = 0
     return BlankArea(rows, columns, pieces, piece_px, holes, dead)
 
@@ -192,14 +193,13 @@ def _long_runs(constant, values, length):
     return begun[last] > begun[first]
 
 
-def _holes(constant, rows):
-    """Count rows that are blank for a long stretch, as at most one row beside them is.
+def _holes(constant, rows, length):
+    """Count rows that are blank for `length` pieces, as at most one row beside them is.
 
     So a stretch that begins or ends in the middle of a row; a border at an angle ends in many.
     """
     constant = constant & ~rows[:, None]
     pairs = constant[:, 1:] & constant[:, :-1]
-    length = min(HOLE_PIECES, max(2, constant.shape[1] // 4))
     if constant.shape[1] < 2 or not pairs.any():
         return 0
     total = np.concatenate([np.zeros((len(rows), 1), np.int32), pairs.cumsum(1, dtype=np.int32)], 1)

@@ -14,6 +14,7 @@ CLEAR_STDS = 20.0  # of the noise around it: 6 to 9 is what chance makes of 10^8
 _FAR = 10.0  # times that: nothing in a specimen is so steep, so clusters of up to four go as well
 _JUMPS = 4.0  # times the jumps between neighbours that 1 pixel in 1,000 exceeds: sparse counts
 _JUMP_SHARE = 1e-3
+_REACH, _LINE_PX = 3, 4  # 4 of the 7 pixels around one along a row or a column are a line
 IMPOSSIBLE_STDS = 1e4  # connected pixels so far out are no picture
 _SAMPLED_PX = 4096  # of a block, to know its noise to a few per cent
 _PIECE_PX = 64
@@ -27,9 +28,10 @@ class ClearHotPixels:
     A pixel is hot where it lies further from the image around it than CLEAR_STDS standard
     deviations of the noise of its block, and further than four times the jumps between neighbours
     that 1 in 1,000 exceeds, from seven of its eight neighbours (so that pairs are found and edges
-    are not), or ten times as far from their median. A pixel that is NaN or infinite is as far as
-    can be. It becomes the median of its neighbours. A block's upper neighbour is the last row of
-    the block before it; its lower border, like that of the image, is mirrored.
+    are not), or ten times as far from their median; and if it is no part of a line of pixels so
+    far out. A pixel that is NaN or infinite is as far as can be. It becomes the median of its
+    neighbours. A block's upper neighbour is the last row of the block before it; its lower border,
+    like that of the image, is mirrored.
 
     `count`: hot pixels; `not_finite`: those of them that were NaN or infinite; `first_not_finite`
     (row, column) and `last_not_finite` (row): of all such. `left`: pixels that are not finite and
@@ -88,7 +90,8 @@ class ClearHotPixels:
             values = _as_infinite(rows[ys, xs].astype(np.float64))
             around = np.sort(_as_infinite(self._neighbours(rows, ys, xs)), axis=0)
             medians = (around[3] + around[4]) / 2
-            hot = _clearly_hot(values, around, medians, limit)
+            alone = _off_lines(rows.shape, ys, xs)
+            hot = alone & _clearly_hot(values, around, medians, limit)
             if (hot & np.isfinite(values)).any():
                 jumps = _largest_jumps(rows, ys[hot], xs[hot])
                 limit = max(limit, _JUMPS * jumps)
@@ -145,6 +148,16 @@ def _clearly_hot(values, around, medians, limit):
     return (single | (np.abs(values - medians) > _FAR * limit) | np.isinf(values)) & np.isfinite(
         medians
     )
+
+
+def _off_lines(shape, ys, xs):
+    """Say which pixels are not part of a line of such, along a row or a column."""
+    marked = np.zeros((shape[0] + 2 * _REACH, shape[1] + 2 * _REACH), bool)
+    marked[ys + _REACH, xs + _REACH] = True
+    reach = range(2 * _REACH + 1)
+    along_row = sum(marked[ys + _REACH, xs + i].astype(np.int8) for i in reach)
+    along_column = sum(marked[ys + i, xs + _REACH].astype(np.int8) for i in reach)
+    return (along_row < _LINE_PX) & (along_column < _LINE_PX)
 
 
 def _largest_jumps(rows, ys, xs):

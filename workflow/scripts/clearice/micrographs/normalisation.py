@@ -52,7 +52,7 @@ class RowStatistics:
         """Take in `rows`, float (b, W)."""
         wide = self._wide(rows)
         np.copyto(wide, rows)
-        self._take(wide, rows.min(), rows.max())
+        self._take(wide, rows.min(), rows.max(), rows)
 
     def add_difference(self, rows, others):
         """Take in `rows - others`, both float (b, W), subtracted in float64."""
@@ -68,7 +68,7 @@ class RowStatistics:
         self._width_px = rows.shape[1]
         return self._scratch[: rows.shape[0]]
 
-    def _take(self, wide, minimum, maximum):
+    def _take(self, wide, minimum, maximum, rows=None):
         means = wide.mean(axis=1)
         wide -= means[:, None]
         if self._columns is not None:
@@ -81,9 +81,10 @@ class RowStatistics:
         total = pieces.sum(axis=2)
         spread = total - sums * sums / piece_px
         equal = spread <= _EQUAL * total
-        if equal.any():  # and not only nearly so
-            squares = pieces[equal]
-            equal[equal] = (squares == squares[:, :1]).all(axis=1)
+        if equal.any():  # and not only nearly so, or beside a pixel of 10^38
+            stored = pieces if rows is None else rows[:, : whole.shape[1]].reshape(pieces.shape)
+            stored = stored[equal]
+            equal[equal] = (stored == stored[:, :1]).all(axis=1)
             spread[equal] = 0
         self._piece_constant.append(equal)
         stds = np.sqrt(np.maximum(spread, 0) / max(piece_px - 1, 1))

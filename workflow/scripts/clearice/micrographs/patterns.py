@@ -62,10 +62,10 @@ class Lines:
             return 0.0
         fine -= fine.mean(axis=1, keepdims=True)
         shared = float((fine[0] * fine[1]).mean())
-        chance = math.sqrt(float(np.square(fine[0]).mean() * np.square(fine[1]).mean()))
-        if not shared > _STANDARD_ERRORS * chance / math.sqrt(fine.shape[1]):
-            return 0.0
-        return math.sqrt(shared)
+        # Bartlett 1935: of two series without anything in common, each correlated in itself
+        powers = np.square(np.abs(np.fft.fft(fine, axis=1))) / fine.shape[1]
+        error = math.sqrt(float((powers[0] * powers[1]).mean()) / fine.shape[1])
+        return math.sqrt(shared) if shared > _STANDARD_ERRORS * error else 0.0
 
     def step(self, smallest, side=_SIDE_LINES, gap=0):
         """Return (line, height) of the largest step of at least `smallest`, or None.
@@ -131,21 +131,29 @@ def _sharp_step(below, above):
     return high - low if sharp.all() else None
 
 
-def lines_of_rows(values, live, standard_error):
+def lines_of_rows(values, live, standard_error, least_pieces=1, quartile=False):
     """Return the Lines of the rows of an image from `values` of its pieces, (H, P).
 
     `live` (H, P) says where there is a picture; `standard_error` is that of the value of a piece.
+    A part of a line has `least_pieces` at least. It is their mean, or with `quartile` their lower
+    quartile: noise that an edge inside a piece does not raise.
     """
     kept = live.mean(axis=0) > 0.5
     values, live = values[:, kept], live[:, kept]
-    count = 4 if values.shape[1] >= 4 else 2 if values.shape[1] >= 2 else 0
-    pieces = values.shape[1] // max(count, 1)
-    if not (count and pieces):
+    count = next((n for n in (4, 2) if values.shape[1] >= n * least_pieces), 0)
+    if not count:
         return Lines(np.empty((0, len(values))), math.inf)
+    pieces = values.shape[1] // count
     starts = [round(i * (values.shape[1] - pieces) / (count - 1)) for i in range(count)]
-    parts = np.stack([values[:, i : i + pieces].mean(axis=1, dtype=np.float64) for i in starts])
+    parts = np.empty((count, len(values)))
+    for part, start in zip(parts, starts, strict=True):
+        chosen, rank = values[:, start : start + pieces], pieces // 4
+        if quartile:
+            part[:] = np.partition(chosen, rank, axis=1)[:, rank]
+        else:
+            part[:] = chosen.mean(axis=1, dtype=np.float64)
     parts[:, ~live.all(axis=1)] = np.nan
-    return Lines(parts, standard_error / math.sqrt(pieces))
+    return Lines(parts, (1.4 if quartile else 1) * standard_error / math.sqrt(pieces))
 
 
 def lines_of_columns(columns, live_columns, scale):

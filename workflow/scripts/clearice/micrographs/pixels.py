@@ -11,6 +11,8 @@ from clearice.micrographs.patterns import Lines, lines_of_columns, lines_of_rows
 from clearice.wording import listed
 
 _PIECE_NOISE_ERROR = 1 / math.sqrt(2 * 63)  # of the logarithm of a deviation of 64 pixels
+_PIECE_PX = 64
+_LEAST_PIECES = 4  # whose quartile is taken
 _SHOWN_LINES = 5
 
 
@@ -129,8 +131,9 @@ class PixelVerdict:
     def _judge_steps(self, rows, across, noise, level):
         noise_rows, noise_columns = noise
         smallest = math.log(1 + checks.NOISE_STEP.threshold)
-        found = [("row", noise_rows.step(smallest), 1)]
-        found.append(("column", noise_columns.step(smallest, side=2, gap=1), 64))
+        # a byte is lost in the middle of a row, a detector ends in the middle of a piece
+        found = [("row", noise_rows.step(smallest, gap=1), 1)]
+        found.append(("column", noise_columns.step(smallest, side=3, gap=1), _PIECE_PX))
         self.values |= dict.fromkeys(("noise_step", "lost_bytes", "level_step"), 0.0)
         for direction, step, px in found:
             if step is None:
@@ -154,13 +157,13 @@ class PixelVerdict:
 def _noise_lines(stds, live):
     """Return Lines of the logarithm of the noise: of the rows, and of columns of pieces."""
     live = live & (stds > 0)
-    if live.mean() < 0.9:  # sparse counts: most pieces hold nothing
+    if live.mean() < 0.5:  # sparse counts: most pieces hold nothing
         return Lines(np.empty((0, len(stds))), math.inf), Lines(np.empty((0, 0)), math.inf)
     with np.errstate(divide="ignore"):
         noise = np.log(np.where(live, stds, np.nan))
     return (
-        lines_of_rows(noise, live, _PIECE_NOISE_ERROR),
-        lines_of_rows(noise.T, live.T, _PIECE_NOISE_ERROR),
+        lines_of_rows(noise, live, _PIECE_NOISE_ERROR, _LEAST_PIECES, quartile=True),
+        lines_of_rows(noise.T, live.T, _PIECE_NOISE_ERROR, _LEAST_PIECES, quartile=True),
     )
 
 

@@ -84,14 +84,15 @@ def survey_micrograph(blocks, path, shape, hot=None, before=None, dtype=None, nu
     result = statistics.result(blank.counted_pieces())
     if not replaces:  # what is cut holds them
         result = dataclasses.replace(result, minimum=hot.minimum, maximum=hot.maximum)
-    _require_range(result, path)
+    _require_picture(result, path)
     verdict.judge_patterns(statistics, columns, blank, result)
+    _require_range(result, path)
     replaced = (hot.count if replaces else 0) + (before.count if before else 0)
     return Survey(result, blank=blank, warnings=verdict.warnings, hot_pixels=replaced)
 
 
-def _require_range(result, path):
-    """Raise InputError for a constant image, and for one that float32 cannot hold."""
+def _require_picture(result, path):
+    """Raise InputError for a constant image."""
     if not result.maximum > result.minimum:
         raise InputError(
             "a constant image",
@@ -100,6 +101,10 @@ def _require_range(result, path):
             found=f"{result.minimum:g} everywhere",
             advice="make the micrograph again",
         )
+
+
+def _require_range(result, path):
+    """Raise InputError for an image that float32 cannot hold once it is normalised."""
     with np.errstate(over="ignore"):
         scale = np.float32(result.scale)
         extremes = np.float32([result.minimum - result.location, result.maximum - result.location])
