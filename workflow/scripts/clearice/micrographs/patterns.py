@@ -11,11 +11,14 @@ import math
 import numpy as np
 
 _SMOOTH_LINES = 9  # a line is compared with the median of so many
+_END_LINES = 8  # of an image, of which nothing is said
 _SIDE_LINES = 8  # on each side of a step
 _SHARP = 0.25  # of a step: what the lines next to it may be off
 _EVEN = 0.05  # of a step: what it may differ by along a line
 _STANDARD_ERRORS = 6
 _STEP_ERRORS = 4
+_PIECE_NOISE_ERROR = 1 / math.sqrt(2 * 63)  # of the logarithm of a deviation of 64 pixels
+_LEAST_PIECES = 4  # whose quartiles are taken
 _AT_ONCE = 256  # windows: a copy of them is many times the profile
 _SMALLEST_LINES = 64  # of fewer lines nothing is said
 
@@ -85,10 +88,13 @@ class Lines:
 
 
 def _fine(profiles):
-    """Return profiles (k, n) less their running medians."""
+    """Return profiles (k, n) less their running medians; NaN where the image ends.
+
+    What cuts frequencies off joins the ends of an image: lines there ring.
+    """
     half = _SMOOTH_LINES // 2
-    if profiles.shape[1] <= half:
-        return np.zeros_like(profiles)
+    if profiles.shape[1] <= 2 * _END_LINES:
+        return np.full_like(profiles, np.nan)
     padded = np.pad(profiles, ((0, 0), (half, half)), mode="reflect")
     windows = np.lib.stride_tricks.sliding_window_view(padded, _SMOOTH_LINES, axis=1)
     fine = np.empty_like(profiles)
@@ -96,6 +102,7 @@ def _fine(profiles):
         part = slice(first, first + _AT_ONCE)
         middles = np.partition(windows[:, part], half, axis=2)[:, :, half]
         fine[:, part] = profiles[:, part] - middles  # NaN is the largest: few make no NaN of many
+    fine[:, :_END_LINES] = fine[:, -_END_LINES:] = np.nan
     return fine
 
 
@@ -131,12 +138,12 @@ def _sharp_step(below, above):
     return high - low if sharp.all() else None
 
 
-def lines_of_rows(values, live, standard_error, least_pieces=1, quartile=False):
+def lines_of_rows(values, live, standard_error, least_pieces=1, quartile=None):
     """Return the Lines of the rows of an image from `values` of its pieces, (H, P).
 
     `live` (H, P) says where there is a picture; `standard_error` is that of the value of a piece.
-    A part of a line has `least_pieces` at least. It is their mean, or with `quartile` their lower
-    quartile: noise that an edge inside a piece does not raise.
+    A part of a line has `least_pieces` at least. It is their mean, or their first or third quartile
+    with `quartile` 1 or 3.
     """
     kept = live.mean(axis=0) > 0.5
     values, live = values[:, kept], live[:, kept]
@@ -147,13 +154,32 @@ def lines_of_rows(values, live, standard_error, least_pieces=1, quartile=False):
     starts = [round(i * (values.shape[1] - pieces) / (count - 1)) for i in range(count)]
     parts = np.empty((count, len(values)))
     for part, start in zip(parts, starts, strict=True):
-        chosen, rank = values[:, start : start + pieces], pieces // 4
+        chosen = values[:, start : start + pieces]
         if quartile:
+            rank = quartile * pieces // 4
             part[:] = np.partition(chosen, rank, axis=1)[:, rank]
         else:
             part[:] = chosen.mean(axis=1, dtype=np.float64)
     parts[:, ~live.all(axis=1)] = np.nan
     return Lines(parts, (1.4 if quartile else 1) * standard_error / math.sqrt(pieces))
+
+
+def noise_step(noise, live, smallest, side=_SIDE_LINES):
+    """Return (line, height) of the largest step of the noise from row to row, or None.
+
+    `noise` (H, P) is the logarithm of the deviations of pieces. The line itself may be mixed. Both
+    quartiles of the pieces of a line must step there: an edge of the specimen that is not straight
+    moves them in different places.
+    """
+    found = []
+    for quartile in (1, 3):
+        lines = lines_of_rows(noise, live, _PIECE_NOISE_ERROR, _LEAST_PIECES, quartile)
+        found.append(lines.step(smallest, side, gap=1))
+        if found[-1] is None:
+            return None
+    (place, height), (other_place, other_height) = found
+    same = abs(place - other_place) <= 1 and abs(height - other_height) <= _SHARP * abs(height)
+    return (place, height) if same else None
 
 
 def lines_of_columns(columns, live_columns, scale):

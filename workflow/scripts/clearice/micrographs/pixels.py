@@ -7,12 +7,10 @@ import numpy as np
 from clearice.errors import InputError
 from clearice.micrographs import pixel_checks as checks
 from clearice.micrographs.blank import find_blank
-from clearice.micrographs.patterns import Lines, lines_of_columns, lines_of_rows
+from clearice.micrographs.patterns import lines_of_columns, lines_of_rows, noise_step
 from clearice.wording import listed
 
-_PIECE_NOISE_ERROR = 1 / math.sqrt(2 * 63)  # of the logarithm of a deviation of 64 pixels
 _PIECE_PX = 64
-_LEAST_PIECES = 4  # whose quartile is taken
 _SHOWN_LINES = 5
 
 
@@ -109,7 +107,7 @@ class PixelVerdict:
         rows = lines_of_rows((means - level.location) / level.scale, live, 1 / 8)
         across = lines_of_columns(columns, live_columns, level.scale)
         self._judge_lines(rows, across, blank)
-        self._judge_steps(rows, across, _noise_lines(stds, live), level)
+        self._judge_steps(rows, across, _noise_steps(stds, live))
 
     def _judge_lines(self, rows, across, blank):
         off, most, amplitude = [], 0.0, 0.0
@@ -128,19 +126,14 @@ class PixelVerdict:
         if off:
             self._warn(checks.DEAD_LINES, lines=" and ".join(off), value=most)
 
-    def _judge_steps(self, rows, across, noise, level):
-        noise_rows, noise_columns = noise
-        smallest = math.log(1 + checks.NOISE_STEP.threshold)
-        # a byte is lost in the middle of a row, a detector ends in the middle of a piece
-        found = [("row", noise_rows.step(smallest, gap=1), 1)]
-        found.append(("column", noise_columns.step(smallest, side=3, gap=1), _PIECE_PX))
+    def _judge_steps(self, rows, across, noise_steps):
         self.values |= dict.fromkeys(("noise_step", "lost_bytes", "level_step"), 0.0)
-        for direction, step, px in found:
+        for direction, step in noise_steps:
             if step is None:
                 continue
-            ratio = math.exp(abs(step[1]))
+            ratio = math.exp(min(abs(step[1]), 300))
             self.values["noise_step"] = max(self.values["noise_step"], ratio - 1)
-            facts = {"line": step[0] * px, "value": ratio}
+            facts = {"line": step[0], "value": ratio}
             if direction == "row":
                 self.values["lost_bytes"] = ratio - 1
             if self.values["lost_bytes"] >= checks.LOST_BYTES.threshold:
@@ -154,17 +147,18 @@ class PixelVerdict:
                 self._warn(checks.LEVEL_STEP, direction=direction, line=step[0], value=value)
 
 
-def _noise_lines(stds, live):
-    """Return Lines of the logarithm of the noise: of the rows, and of columns of pieces."""
+def _noise_steps(stds, live):
+    """Return the steps of the noise as (direction, (line, height) or None)."""
     live = live & (stds > 0)
     if live.mean() < 0.5:  # sparse counts: most pieces hold nothing
-        return Lines(np.empty((0, len(stds))), math.inf), Lines(np.empty((0, 0)), math.inf)
+        return []
     with np.errstate(divide="ignore"):
         noise = np.log(np.where(live, stds, np.nan))
-    return (
-        lines_of_rows(noise, live, _PIECE_NOISE_ERROR, _LEAST_PIECES, quartile=True),
-        lines_of_rows(noise.T, live.T, _PIECE_NOISE_ERROR, _LEAST_PIECES, quartile=True),
-    )
+    smallest = math.log(1 + checks.NOISE_STEP.threshold)
+    across = noise_step(noise.T, live.T, smallest, side=3)
+    if across is not None:
+        across = across[0] * _PIECE_PX, across[1]
+    return [("row", noise_step(noise, live, smallest)), ("column", across)]
 
 
 def _live_columns(blank, live):
