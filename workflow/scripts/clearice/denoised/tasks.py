@@ -9,6 +9,7 @@ from clearice.denoised.records import recorded
 from clearice.denoised.star import StarTable
 from clearice.errors import InputError
 from clearice.micrographs.sources import micrograph_name, role_of
+from clearice.wording import listed
 
 _ENDINGS = (".mrc", ".mrc.gz", ".mrc.bz2")  # that are taken from a folder
 
@@ -144,10 +145,11 @@ def _require_one_output_each(found):
         outputs.setdefault(os.path.realpath(task.output), []).append(task.files[0])
     for table in found.tables:
         outputs.setdefault(os.path.realpath(table.output), []).append(table.path)
-    clashes = [" and ".join(paths) for paths in outputs.values() if len(paths) > 1]
+    clashes = [listed(paths, separator=" and ") for paths in outputs.values() if len(paths) > 1]
     if clashes:
         raise InputError(
-            f"{len(clashes)} results would have the name of another ({'; '.join(clashes)})",
+            f"{len(clashes):,} results would have the name of another "
+            f"({listed(clashes, separator='; ')})",
             expected="one name per micrograph, whatever its folder",
             advice="denoise each folder with an --output of its own",
         )
@@ -161,6 +163,6 @@ def _require_inputs_to_stay(found):
     replaced = sorted(str(path) for path in outputs if os.path.realpath(path) in inputs)
     if replaced:
         raise InputError(
-            f"{len(replaced)} results would replace what they are made of ({', '.join(replaced)})",
+            f"{len(replaced):,} results would replace what they are made of ({listed(replaced)})",
             advice="give another folder as --output",
         )
