@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from clearice.micrographs.survey import survey_micrograph
+from clearice.micrographs.pixels.survey import survey_micrograph
 
 
 class MemoryReader:

@@ -15,8 +15,8 @@ from clearice.denoised.records import recorded
 from clearice.errors import InputError
 from clearice.files import open_regular, read_json, regular_bytes, regular_text, xxh3_of_file
 from clearice.micrographs.centres import read_centres
+from clearice.micrographs.finding.sources import find_micrographs
 from clearice.micrographs.mrc import open_micrograph
-from clearice.micrographs.sources import find_micrographs
 from clearice.model.checkpoints import find_checkpoint
 from clearice.model.weights import load_model
 from clearice.reference.bundle import Bundle

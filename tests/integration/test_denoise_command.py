@@ -11,7 +11,7 @@ import starfile
 
 from clearice.denoised.tiles import denoise_bands
 from clearice.errors import InputError
-from clearice.micrographs import tables
+from clearice.micrographs.finding import tables
 from clearice.micrographs.mrc import open_micrograph, read_micrograph
 from clearice.micrographs.rows import MicrographRows
 from clearice.model.weights import load_model

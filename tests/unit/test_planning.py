@@ -13,8 +13,8 @@ from clearice.bridge import run_command
 from clearice.command import plan as plan_command
 from clearice.config import complete_config
 from clearice.errors import InputError
+from clearice.micrographs.finding.sources import MicrographFiles, find_micrographs
 from clearice.micrographs.mrc_writer import write_micrograph
-from clearice.micrographs.sources import MicrographFiles, find_micrographs
 from clearice.planning import (
     bytes_missing,
     bytes_to_write,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from clearice.config import complete_config
-from clearice.micrographs.sources import find_micrographs
+from clearice.micrographs.finding.sources import find_micrographs
 from clearice.planning import bytes_to_write, check_disk, plan_micrographs
 from mrc_files import header_bytes, noise_image, write_mrc
 

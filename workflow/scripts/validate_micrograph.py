@@ -9,8 +9,8 @@ from clearice.denoised.micrograph import load_denoiser
 from clearice.errors import InputError
 from clearice.files import write_json
 from clearice.micrographs.centres import read_centres
+from clearice.micrographs.halves.pairs import pair_doubts
 from clearice.micrographs.mrc import open_micrograph
-from clearice.micrographs.pairs import pair_doubts
 from clearice.micrographs.rows import MicrographRows, hot_pixel_limit
 from clearice.validation.images import FilledRows, denoised_file
 from clearice.validation.record import measure

@@ -2,7 +2,7 @@
 
 from clearice.micrographs.check import REJECTED, STOPS, WARNING
 from clearice.micrographs.checks import CHECKS, table
-from clearice.micrographs.set_checks import SET_CHECKS
+from clearice.micrographs.whole_set.set_checks import SET_CHECKS
 from conftest import REPOSITORY
 
 

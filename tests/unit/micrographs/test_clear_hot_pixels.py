@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from clearice.micrographs.clear_hot_pixels import ClearHotPixels
+from clearice.micrographs.pixels.clear_hot_pixels import ClearHotPixels
 from mrc_files import noise_image
 
 

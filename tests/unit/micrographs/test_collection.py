@@ -5,8 +5,8 @@ import fnmatch
 import pytest
 import yaml
 
-from clearice.micrographs.collection import Member, compare, in_words, pixel_size_warnings
-from clearice.micrographs.narrowing import narrowed
+from clearice.micrographs.finding.narrowing import narrowed
+from clearice.micrographs.whole_set.collection import Member, compare, in_words, pixel_size_warnings
 
 SECTION = {"source": "files", "files": "Movies/*.mrc", "halves": None, "mixed": "stop"}
 

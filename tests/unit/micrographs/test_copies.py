@@ -6,8 +6,8 @@ import gzip
 import numpy as np
 import pytest
 
-from clearice.micrographs.copies import find_copies, several_names
 from clearice.micrographs.mrc import open_micrograph
+from clearice.micrographs.whole_set.copies import find_copies, several_names
 from mrc_files import noise_image, write_mrc
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from clearice.dataset.splits import split_of
 from clearice.errors import InputError
-from clearice.micrographs.exposures import MAX_DERIVED, bases, exposures, is_no_micrograph
+from clearice.micrographs.whole_set.exposures import MAX_DERIVED, bases, exposures, is_no_micrograph
 
 EPU = "FoilHole_24015405_Data_24016401_24016403_20200225_{}_Fractions"
 

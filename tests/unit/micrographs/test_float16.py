@@ -5,9 +5,9 @@ import pytest
 
 from clearice.config import complete_config
 from clearice.errors import InputError
-from clearice.micrographs.float16 import require_float16, require_float16_of_a_sample
+from clearice.micrographs.finding.sources import MicrographFiles
 from clearice.micrographs.normalisation import RowStatistics
-from clearice.micrographs.sources import MicrographFiles
+from clearice.micrographs.pixels.float16 import require_float16, require_float16_of_a_sample
 from clearice.planning import check_denoised_dtype
 from mrc_files import noise_image, write_mrc
 

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from clearice.errors import InputError
-from clearice.micrographs.globs import matching_files
+from clearice.micrographs.finding.globs import matching_files
 
 
 def touch(folder, *names):

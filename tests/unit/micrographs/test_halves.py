@@ -5,10 +5,10 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from clearice.errors import InputError
-from clearice.micrographs.half_noise import HighFrequencyCorrelation
-from clearice.micrographs.halves import check_headers
+from clearice.micrographs.halves.fit import check_headers
+from clearice.micrographs.halves.half_noise import HighFrequencyCorrelation
 from clearice.micrographs.mrc import open_micrograph
-from clearice.micrographs.survey import (
+from clearice.micrographs.pixels.survey import (
     Survey,
     survey_difference,
     survey_micrograph,

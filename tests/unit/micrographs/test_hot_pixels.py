@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import generic_filter
 
-from clearice.micrographs.hot_pixels import HotPixels, local_std
 from clearice.micrographs.mrc import open_micrograph
+from clearice.micrographs.pixels.hot_pixels import HotPixels, local_std
 from mrc_files import noise_image, write_mrc
 
 AROUND = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], bool)

@@ -5,8 +5,8 @@ import os
 import pytest
 
 from clearice.config import complete_config
-from clearice.micrographs.links import links_in_words
-from clearice.micrographs.sources import find_micrographs
+from clearice.micrographs.finding.links import links_in_words
+from clearice.micrographs.finding.sources import find_micrographs
 
 HALVES = {"input": "_EVN", "target": "_ODD"}
 

@@ -4,7 +4,7 @@ import pytest
 
 from clearice.dataset.splits import read_test_micrographs
 from clearice.errors import InputError
-from clearice.micrographs.sources import find_micrographs
+from clearice.micrographs.finding.sources import find_micrographs
 
 HALVES = {"input": "_EVN", "target": "_ODD"}
 MANY = 3000

@@ -7,8 +7,8 @@ from scipy.ndimage import gaussian_filter
 from clearice.config import complete_config
 from clearice.errors import InputError
 from clearice.micrographs import checks
+from clearice.micrographs.halves.pairs import judge_pair, measure_pair
 from clearice.micrographs.mrc import open_micrograph
-from clearice.micrographs.pairs import judge_pair, measure_pair
 from clearice.micrographs.simulation.exposure import simulate
 
 PATHS = ["a_EVN.mrc", "a_ODD.mrc"]

@@ -5,8 +5,8 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from clearice.errors import InputError
-from clearice.micrographs.half_noise import HighFrequencyCorrelation
-from clearice.micrographs.pixel_halves import PixelHalf, require_independent
+from clearice.micrographs.halves.half_noise import HighFrequencyCorrelation
+from clearice.micrographs.halves.pixel_halves import PixelHalf, require_independent
 from memory_images import MemoryReader
 
 

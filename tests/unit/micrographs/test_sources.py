@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from clearice.errors import InputError
-from clearice.micrographs.sources import MicrographFiles, find_micrographs, micrograph_name
+from clearice.micrographs.finding.sources import MicrographFiles, find_micrographs, micrograph_name
 from conftest import REPOSITORY
 
 SUFFIXES = {"input": "_EVN", "target": "_ODD"}
@@ -263,7 +263,8 @@ def test_star_files_that_do_not_fit_are_refused(tmp_path):
 def test_parsing_the_snakefile_stays_light():
     """Every job of a workflow parses the Snakefile again: no NumPy, no pandas for globs."""
     code = (
-        "import sys; sys.path.insert(0, 'workflow/scripts'); import clearice.micrographs.sources; "
+        "import sys; sys.path.insert(0, 'workflow/scripts'); "
+        "import clearice.micrographs.finding.sources; "
         "print(sorted({'numpy', 'pandas', 'starfile', 'mrcfile'} & set(sys.modules)))"
     )
     process = subprocess.run(

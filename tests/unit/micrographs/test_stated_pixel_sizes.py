@@ -4,8 +4,8 @@ import pytest
 
 from clearice.config import complete_config
 from clearice.errors import InputError
-from clearice.micrographs import tables
-from clearice.micrographs.sources import find_micrographs
+from clearice.micrographs.finding import tables
+from clearice.micrographs.finding.sources import find_micrographs
 
 LOOP = "data_{}\n\nloop_\n"
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from clearice.errors import InputError
-from clearice.micrographs.hot_pixels import local_std
 from clearice.micrographs.mrc import open_micrograph
+from clearice.micrographs.pixels.hot_pixels import local_std
 from clearice.micrographs.rows import AUTO, MicrographRows
 from mrc_files import MODES, header_bytes, noise_image, write_mrc
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from clearice.micrographs.pixel_halves import PixelHalf
+from clearice.micrographs.halves.pixel_halves import PixelHalf
 from clearice.model.half_resolution import OnPixelHalves, at_full_resolution
 from clearice.model.networks import Network
 from memory_images import MemoryReader

@@ -10,12 +10,12 @@ from clearice.dataset.manifest import ITEM_BYTES, SIDES, patch_bytes
 from clearice.dataset.micrograph_table import FLOAT16_ADVICE
 from clearice.disk import disk_full, free_bytes
 from clearice.errors import InputError
-from clearice.micrographs.collection import Member, compare, in_words
-from clearice.micrographs.copies import find_copies, several_names
-from clearice.micrographs.float16 import require_float16_of_a_sample
-from clearice.micrographs.halves import check_headers
-from clearice.micrographs.links import links_in_words
+from clearice.micrographs.finding.links import links_in_words
+from clearice.micrographs.halves.fit import check_headers
 from clearice.micrographs.mrc import open_micrograph
+from clearice.micrographs.pixels.float16 import require_float16_of_a_sample
+from clearice.micrographs.whole_set.collection import Member, compare, in_words
+from clearice.micrographs.whole_set.copies import find_copies, several_names
 from clearice.shards.patches import count_patches
 
 GIB = 2**30

@@ -9,7 +9,7 @@ from clearice.dataset.splits import read_test_micrographs, split_of
 from clearice.disk import free_bytes
 from clearice.errors import InputError
 from clearice.interpreter import require_plain_python
-from clearice.micrographs.sources import NO_OTHER_HALF, find_micrographs
+from clearice.micrographs.finding.sources import NO_OTHER_HALF, find_micrographs
 from clearice.planning import (
     FOLDERS,
     bytes_missing,

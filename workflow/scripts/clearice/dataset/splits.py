@@ -4,7 +4,7 @@ import xxhash
 
 from clearice.errors import InputError
 from clearice.files import regular_text
-from clearice.micrographs.exposures import exposures
+from clearice.micrographs.whole_set.exposures import exposures
 from clearice.wording import listed
 
 _MOST_BYTES = 1 << 26
@@ -17,9 +17,9 @@ def split_of(names, test_fraction, seed, test_micrographs=None):
     all hashes, is below `test_fraction`: adding or removing others never moves it. Only where that
     leaves a split empty (few micrographs), the one with the smallest hash goes into the test split,
     or the one with the largest into the training split. `test_micrographs`, names, replaces the
-    hash. Images of one exposure (X and X_DW, see micrographs/exposures.py) go together, by the
-    hash of what their names share. Raises InputError for fewer than two names, or if a split stays
-    empty.
+    hash. Images of one exposure (X and X_DW, see micrographs/whole_set/exposures.py) go together,
+    by the hash of what their names share. Raises InputError for fewer than two names, or if a split
+    stays empty.
     """
     if len(names) < 2:
         raise InputError(

@@ -11,9 +11,9 @@ import tempfile
 import numpy as np
 
 from clearice.errors import InputError
-from clearice.micrographs.halves import check_headers
-from clearice.micrographs.pairs import judge_pair
-from clearice.micrographs.survey import survey_difference
+from clearice.micrographs.halves.fit import check_headers
+from clearice.micrographs.halves.pairs import judge_pair
+from clearice.micrographs.pixels.survey import survey_difference
 
 NOISE_TOLERANCE = 0.1  # relative: even and odd frames differ by at most one frame's dose
 _PIECE_ROWS = 64

@@ -13,11 +13,11 @@ from clearice.denoised.averaging import mean_bands, require_equal_noise
 from clearice.denoised.tiles import chosen_tile_px, denoise_bands
 from clearice.errors import InputError
 from clearice.files import xxh3_of_file
-from clearice.micrographs.collection import pixel_size_warnings
-from clearice.micrographs.float16 import require_float16
 from clearice.micrographs.mrc import open_micrograph
 from clearice.micrographs.mrc_writer import write_micrograph
+from clearice.micrographs.pixels.float16 import require_float16
 from clearice.micrographs.rows import MicrographRows, hot_pixel_limit
+from clearice.micrographs.whole_set.collection import pixel_size_warnings
 from clearice.model.device import choose_device, set_precision
 from clearice.model.half_resolution import at_full_resolution
 from clearice.model.memory import return_freed_memory

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from clearice.errors import InputError
 from clearice.files import write_text
-from clearice.micrographs import tables
-from clearice.micrographs.sources import half_beside, micrograph_name, role_of
+from clearice.micrographs.finding import tables
+from clearice.micrographs.finding.sources import half_beside, micrograph_name, role_of
 
 
 class StarTable:

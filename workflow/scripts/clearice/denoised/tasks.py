@@ -8,7 +8,7 @@ from pathlib import Path
 from clearice.denoised.records import recorded
 from clearice.denoised.star import StarTable
 from clearice.errors import InputError
-from clearice.micrographs.sources import micrograph_name, role_of
+from clearice.micrographs.finding.sources import micrograph_name, role_of
 from clearice.wording import listed
 
 _ENDINGS = (".mrc", ".mrc.gz", ".mrc.bz2")  # that are taken from a folder

@@ -7,7 +7,7 @@ value compares it with the entry's threshold and says the entry's message.
 import re
 
 from clearice.micrographs.check import REJECTED, STOPS, WARNING, Check
-from clearice.micrographs.pixel_checks import OF_PIXELS
+from clearice.micrographs.pixels.pixel_checks import OF_PIXELS
 
 SHARED_NOISE = Check(
     "shared_noise",

@@ -2,9 +2,9 @@
 
 import functools
 
-from clearice.micrographs.clear_hot_pixels import ClearHotPixels
-from clearice.micrographs.hot_pixels import HotPixels, local_std
-from clearice.micrographs.survey import survey_micrograph
+from clearice.micrographs.pixels.clear_hot_pixels import ClearHotPixels
+from clearice.micrographs.pixels.hot_pixels import HotPixels, local_std
+from clearice.micrographs.pixels.survey import survey_micrograph
 
 AUTO = "auto"
 

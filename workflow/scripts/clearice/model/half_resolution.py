@@ -15,9 +15,9 @@ _PHASES = (_AFTER[::-1], _AFTER)
 class OnPixelHalves(Network):
     """(N, 1, H, W) float -> (N, 1, H, W): the mean of both denoised pixel halves, at full size.
 
-    The halves are those of micrographs/pixel_halves.py, on the scale that shards have: a mean of
-    two pixels has 1 / sqrt(2) of their noise. The result holds nothing above half the Nyquist
-    frequency.
+    The halves are those of micrographs/halves/pixel_halves.py, on the scale that shards have: a
+    mean of two pixels has 1 / sqrt(2) of their noise. The result holds nothing above half the
+    Nyquist frequency.
     """
 
     def __init__(self, network):

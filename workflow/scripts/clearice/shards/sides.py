@@ -12,14 +12,14 @@ from pathlib import Path
 
 from clearice.errors import InputError
 from clearice.micrographs.checks import STATED_PIXEL_SIZE
-from clearice.micrographs.collection import pixel_size_warnings
-from clearice.micrographs.halves import check_headers
+from clearice.micrographs.halves.fit import check_headers
+from clearice.micrographs.halves.pairs import stripe_warnings
+from clearice.micrographs.halves.pixel_halves import PIXEL_CHECKS, PixelHalf, require_independent
 from clearice.micrographs.mrc import open_micrograph
 from clearice.micrographs.normalisation import normalise
-from clearice.micrographs.pairs import stripe_warnings
-from clearice.micrographs.pixel_halves import PIXEL_CHECKS, PixelHalf, require_independent
+from clearice.micrographs.pixels.survey import Survey, survey_difference, survey_warnings
 from clearice.micrographs.rows import AUTO, MicrographRows, hot_pixel_limit
-from clearice.micrographs.survey import Survey, survey_difference, survey_warnings
+from clearice.micrographs.whole_set.collection import pixel_size_warnings
 from clearice.shards.patches import patch_origins
 from clearice.shards.targets import TARGETS
 

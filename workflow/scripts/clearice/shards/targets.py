@@ -1,7 +1,7 @@
 """What the network sees and what it must make of it: four kinds of training target.
 
 halves            the other half of the pair (Noise2Noise, Lehtinen et al., ICML 2018)
-pixel_halves      the other diagonal of the micrograph's 2 x 2 blocks (micrographs/pixel_halves.py)
+pixel_halves      the other diagonal of the micrograph's 2 x 2 blocks (halves/pixel_halves.py)
 synthetic_noise   the micrograph itself; noise is added to the input
 lowpass           the micrograph after a Gaussian
 

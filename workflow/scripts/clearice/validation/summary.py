@@ -1,7 +1,7 @@
 """The validation of many micrographs in a few numbers and sentences.
 
-The other half is no evidence where the pair was doubted (micrographs/pairs.py): a network keeps
-what both halves share by mistake, and that looks like a gain.
+The other half is no evidence where the pair was doubted (micrographs/halves/pairs.py): a network
+keeps what both halves share by mistake, and that looks like a gain.
 """
 
 from statistics import median

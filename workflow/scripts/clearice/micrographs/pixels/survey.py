@@ -5,14 +5,14 @@ import dataclasses
 import numpy as np
 
 from clearice.errors import InputError
-from clearice.micrographs.blank import BlankArea
-from clearice.micrographs.clear_hot_pixels import ClearHotPixels
-from clearice.micrographs.columns import Columns
-from clearice.micrographs.foreign_bytes import TextFinder
-from clearice.micrographs.halves import compare_halves
+from clearice.micrographs.halves.fit import compare_halves
+from clearice.micrographs.halves.pairs import PairMeasure, PairSurvey
 from clearice.micrographs.normalisation import RowStatistics, Statistics
-from clearice.micrographs.pairs import PairMeasure, PairSurvey
-from clearice.micrographs.pixels import PixelVerdict
+from clearice.micrographs.pixels.blank import BlankArea
+from clearice.micrographs.pixels.clear_hot_pixels import ClearHotPixels
+from clearice.micrographs.pixels.columns import Columns
+from clearice.micrographs.pixels.foreign_bytes import TextFinder
+from clearice.micrographs.pixels.verdict import PixelVerdict
 
 _FLOAT16_MAX = 65504.0
 

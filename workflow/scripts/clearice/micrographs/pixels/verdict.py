@@ -5,9 +5,9 @@ import math
 import numpy as np
 
 from clearice.errors import InputError
-from clearice.micrographs import pixel_checks as checks
-from clearice.micrographs.blank import find_blank
-from clearice.micrographs.patterns import lines_of_columns, lines_of_rows, noise_step
+from clearice.micrographs.pixels import pixel_checks as checks
+from clearice.micrographs.pixels.blank import find_blank
+from clearice.micrographs.pixels.patterns import lines_of_columns, lines_of_rows, noise_step
 from clearice.wording import listed
 
 _PIECE_PX = 64

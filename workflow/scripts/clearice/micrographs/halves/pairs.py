@@ -8,9 +8,9 @@ import dataclasses
 
 from clearice.errors import InputError
 from clearice.micrographs import checks
-from clearice.micrographs.half_noise import HighFrequencyCorrelation
-from clearice.micrographs.shared_signal import BlockMeans, SharedSignal, shared_signal
-from clearice.micrographs.stripes import shared_stripes
+from clearice.micrographs.halves.half_noise import HighFrequencyCorrelation
+from clearice.micrographs.halves.shared_signal import BlockMeans, SharedSignal, shared_signal
+from clearice.micrographs.halves.stripes import shared_stripes
 from clearice.numbers import finite
 
 _LEAST_SCORE = 6  # standard errors by which contrast must be inverted

@@ -7,10 +7,11 @@ import collections
 import dataclasses
 
 from clearice.errors import InputError
-from clearice.micrographs import checks, set_checks
+from clearice.micrographs import checks
 from clearice.micrographs.check import STOPS
-from clearice.micrographs.exposures import bases, exposures, is_no_micrograph
-from clearice.micrographs.narrowing import narrowed, one_of_each
+from clearice.micrographs.finding.narrowing import narrowed, one_of_each
+from clearice.micrographs.whole_set import set_checks
+from clearice.micrographs.whole_set.exposures import bases, exposures, is_no_micrograph
 from clearice.wording import LISTED, listed
 
 # Odd ones stop a run if they are two or more and at least this part of the set: a few wrong

@@ -9,7 +9,7 @@ import json
 import os
 
 from clearice.files import write_text
-from clearice.micrographs.sources import MicrographFiles
+from clearice.micrographs.finding.sources import MicrographFiles
 
 _PATH = ".snakemake/clearice_micrographs.json"
 _VARIABLE = "CLEARICE_RUN"  # the folder of the run whose jobs inherit it

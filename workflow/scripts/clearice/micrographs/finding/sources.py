@@ -8,10 +8,10 @@ import os
 from pathlib import Path, PurePath
 
 from clearice.errors import InputError
-from clearice.micrographs import tables
-from clearice.micrographs.distinct import named_twice, require_distinct, require_text
-from clearice.micrographs.globs import matching_files
-from clearice.micrographs.links import without_links
+from clearice.micrographs.finding import tables
+from clearice.micrographs.finding.distinct import named_twice, require_distinct, require_text
+from clearice.micrographs.finding.globs import matching_files
+from clearice.micrographs.finding.links import without_links
 from clearice.micrographs.names import key_of
 from clearice.wording import listed
 

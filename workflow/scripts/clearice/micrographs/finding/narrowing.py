@@ -6,7 +6,7 @@ import glob
 import re
 from pathlib import PurePath
 
-from clearice.micrographs.exposures import is_no_micrograph
+from clearice.micrographs.whole_set.exposures import is_no_micrograph
 
 _ENDING = re.compile(r"\.\w+(\.gz|\.bz2)?")
 _HALVES = (("evn", "odd"), ("even", "odd"), ("half1", "half2"))

@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from clearice.micrographs.moved_half import Movement, find_movement
+from clearice.micrographs.halves.moved_half import Movement, find_movement
 
 BINNED_PX = 512  # longest side of the images that are compared
 _RINGS = (3, 5, 8, 12, 17, 24, 34, 48, 68, 96, 136, 192, 256)  # edges, cycles per image

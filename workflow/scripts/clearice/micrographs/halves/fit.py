@@ -6,7 +6,7 @@ they do not share is lost.
 """
 
 from clearice.errors import InputError
-from clearice.micrographs.pairs import judge_pair, same_image
+from clearice.micrographs.halves.pairs import judge_pair, same_image
 
 _SCALES = 0.1, 3.0  # of the standard deviations: a mean of 50 frames against one is 0.14
 _SAME_PIXEL_SIZE = 1e-3  # relative: cells are stored as float32, often from rounded input

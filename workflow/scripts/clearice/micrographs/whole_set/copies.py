@@ -8,7 +8,7 @@ import xxhash
 
 from clearice.errors import InputError
 from clearice.micrographs.mrc import open_micrograph
-from clearice.micrographs.set_checks import ONE_IMAGE_TWO_NAMES
+from clearice.micrographs.whole_set.set_checks import ONE_IMAGE_TWO_NAMES
 from clearice.wording import listed
 
 _THREADS = 16  # a network file system answers in milliseconds, whoever waits

@@ -1,0 +1,1 @@
+"""Which micrographs there are: globs, tables, pairs, links."""

@@ -1,0 +1,1 @@
+"""What the pixels of one micrograph say about it."""

@@ -1,0 +1,1 @@
+"""Do the micrographs belong together: sizes, exposures, copies."""
