@@ -208,7 +208,10 @@ def judged(folder, kind, name, paths, target):
     """Return a row: what was said of one micrograph."""
     record = sharded(folder, paths, target)
     row = {"kind": kind, "name": name, "target": target, "status": record["status"]}
-    return row | {"reason": record["reason"], "warnings": record["warnings"]}
+    reason = record["reason"]
+    for path in paths:
+        reason = reason and reason.replace(f"{path.parent}/", "")
+    return row | {"reason": reason, "warnings": record["warnings"]}
 
 
 def simulated_rows(folder, count, seed):

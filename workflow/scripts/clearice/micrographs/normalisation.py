@@ -75,10 +75,10 @@ class RowStatistics:
             self._columns.add(wide)
         piece_px = min(PIECE_PX, wide.shape[1])
         whole = wide[:, : wide.shape[1] // piece_px * piece_px]  # (b, pieces * piece_px)
-        pieces = whole.reshape(len(wide), -1, piece_px)
-        sums = pieces.sum(axis=2)  # (b, pieces)
-        np.square(wide, out=wide)
-        total = pieces.sum(axis=2)
+        pieces, rest = whole.reshape(len(wide), -1, piece_px), wide[:, whole.shape[1] :]
+        # half the time of sum, square and sum: each pixel is read twice and never written
+        sums = np.einsum("bpk->bp", pieces)
+        total = np.einsum("bpk,bpk->bp", pieces, pieces)
         spread = total - sums * sums / piece_px
         equal = spread <= _EQUAL * total
         if equal.any():  # and not only nearly so, or beside a pixel of 10^38
@@ -91,7 +91,7 @@ class RowStatistics:
         self._piece_means.append((sums / piece_px + means[:, None]).astype(np.float32))
         self._piece_stds.append(stds.astype(np.float32))
         self._means.append(means)
-        self._squares.append(total.sum(axis=1) + wide[:, whole.shape[1] :].sum(axis=1))
+        self._squares.append(total.sum(axis=1) + np.einsum("bk,bk->b", rest, rest))
         self._minimum = min(self._minimum, float(minimum))
         self._maximum = max(self._maximum, float(maximum))
 

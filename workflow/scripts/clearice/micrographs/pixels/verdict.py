@@ -152,13 +152,11 @@ def _noise_steps(stds, live):
     live = live & (stds > 0)
     if live.mean() < 0.5:  # sparse counts: most pieces hold nothing
         return []
-    with np.errstate(divide="ignore"):
-        noise = np.log(np.where(live, stds, np.nan))
     smallest = math.log(1 + checks.NOISE_STEP.threshold)
-    across = noise_step(noise.T, live.T, smallest, side=3)
+    across = noise_step(stds.T, live.T, smallest, side=3)
     if across is not None:
         across = across[0] * _PIECE_PX, across[1]
-    return [("row", noise_step(noise, live, smallest)), ("column", across)]
+    return [("row", noise_step(stds, live, smallest)), ("column", across)]
 
 
 def _live_columns(blank, live):
