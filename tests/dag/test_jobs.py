@@ -12,7 +12,8 @@ def test_a_fresh_run_plans_one_job_a_micrograph_and_one_of_the_rest(tmp_path, ti
     assert jobs["shard_micrograph"] == 3
     assert jobs["train_denoiser"] == 2  # the reference, and what denoises
     assert jobs["export_reference"] == 1
-    assert jobs["run_implementation"] == jobs["compare_implementation"] == 1
+    assert jobs["run_implementation"] == jobs["compare_implementation"] == 2
+    assert jobs["build_fortran"] == 1
     assert jobs["report"] == 1
 
 

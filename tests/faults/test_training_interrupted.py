@@ -157,7 +157,7 @@ def test_a_process_that_is_killed_at_random_moments(manifest, tmp_path, number):
 def test_two_processes_name_the_patches_of_a_loss_that_is_not_finite(tmp_path):
     """The pixel is in the second process's part; both processes report it."""
     manifest = write_dataset(tmp_path / "dataset", test=(8,))
-    values = np.memmap(tmp_path / "dataset" / "test_0.input", np.float32, "r+")
+    values = np.memmap(tmp_path / "dataset" / "test.input", np.float32, "r+")
     values[6 * 256] = np.nan
     values.flush()
     arguments = command(manifest, tmp_path / "two", devices=2, epochs=1)

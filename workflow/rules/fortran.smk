@@ -7,7 +7,7 @@ WRITES  results/fortran/clearice_parity, clearice_train, clearice_load
 FORTRAN_SOURCES = sorted(
     str(Path("..") / path.relative_to(workflow.basedir))
     for path in Path(workflow.basedir, "fortran").rglob("*")
-    if path.is_file()
+    if path.suffix == ".f90" or path.name == "Makefile"
 )
 
 
