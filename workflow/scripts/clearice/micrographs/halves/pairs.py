@@ -9,12 +9,18 @@ import dataclasses
 from clearice.errors import InputError
 from clearice.micrographs import checks
 from clearice.micrographs.halves.half_noise import HighFrequencyCorrelation
-from clearice.micrographs.halves.shared_signal import BlockMeans, SharedSignal, shared_signal
+from clearice.micrographs.halves.shared_signal import (
+    NO_SIGNAL,
+    BlockMeans,
+    SharedSignal,
+    shared_signal,
+)
 from clearice.micrographs.halves.stripes import shared_stripes
 from clearice.numbers import finite
 
 _LEAST_SCORE = 6  # standard errors by which contrast must be inverted
 _SHARED_BY_GOOD_PAIRS = 0.6  # of their signal, at least; frames that drift apart share least
+_LEAST_SIDE_PX = 128  # of what is compared: in smaller ones the noise is not known well enough
 _SIGNIFICANT = 4  # standard errors that must lie between a stranger and that
 
 
@@ -108,7 +114,9 @@ class PairMeasure:
         signal = None
         if self._scenes:
             images = [means.image() for means in self._means]
-            signal = shared_signal(images, self._means[0].bin_px, noise.below, whiteness)
+            signal = NO_SIGNAL
+            if min(self._shape) >= _LEAST_SIDE_PX:
+                signal = shared_signal(images, self._means[0].bin_px, noise.below, whiteness)
         return PairSurvey(self._noise.result(), filtering, stripes, signal)
 
 

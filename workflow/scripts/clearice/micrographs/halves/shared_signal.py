@@ -43,6 +43,9 @@ class SharedSignal:
     movement: Movement | None
 
 
+NO_SIGNAL = SharedSignal(None, 0.0, None, math.inf, None)
+
+
 class BlockMeans:
     """Block means of an image from its rows in order, and the means of its columns and rows."""
 
@@ -105,7 +108,7 @@ def shared_signal(images, bin_px, noise_powers, whiteness):
     powers = [_ring_means(np.abs(spectrum) ** 2, ring) for spectrum in (first, second)]
     amplitude = np.sqrt(powers[0] * powers[1])
     if not (np.isfinite(amplitude).all() and (amplitude > 0).all()):
-        return SharedSignal(None, 0.0, None, math.inf, None)
+        return NO_SIGNAL
     found = _ring_means((first * second.conj()).real, ring) / amplitude
     # A detector's noise falls like a Gaussian towards high frequencies: this is what it has at 0.
     levels = [
@@ -116,7 +119,7 @@ def shared_signal(images, bin_px, noise_powers, whiteness):
     expected = np.sqrt(excess[0] * excess[1])
     information = float((counts * expected**2).sum())
     if not information > 0:
-        return SharedSignal(None, 0.0, None, math.inf, None)
+        return NO_SIGNAL
     projected = float((counts * expected * found).sum())
     error = 1 / math.sqrt(information)
     certain = np.minimum(*excess) > np.maximum(_LEAST_EXCESS, 3 * np.sqrt(2 / counts))
