@@ -2,12 +2,18 @@
 
 import errno
 import os
+import shlex
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
 
 from clearice.bridge import job_arguments, run_command, run_job
 from clearice.errors import InputError
+from conftest import REPOSITORY
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(REPOSITORY / "workflow" / "scripts")}
 
 
 def job(tmp_path, **params):
@@ -80,3 +86,13 @@ def test_a_command_turns_a_user_mistake_into_one_line():
     with pytest.raises(SystemExit) as caught:
         run_command(main)
     assert caught.value.code == "error: x.mrc: no such file"
+
+
+def test_a_reader_that_has_read_enough_is_no_error():
+    code = (
+        "from clearice.bridge import run_command\n"
+        "run_command(lambda: [print('x' * 80) for _ in range(10000)] and 0)"
+    )
+    words = f"{sys.executable} -c {shlex.quote(code)} | head -1"
+    done = subprocess.run(words, shell=True, capture_output=True, text=True, env=ENVIRONMENT)
+    assert (done.stdout, done.stderr) == ("x" * 80 + "\n", "")

@@ -6,6 +6,8 @@ A script ends in `run_job(function, snakemake)` when Snakemake runs it and in
 
 import contextlib
 import errno
+import os
+import signal
 import sys
 import traceback
 
@@ -91,6 +93,10 @@ def run_command(main):
     with ends_orderly():
         try:
             status = main()
+            sys.stdout.flush()
+        except BrokenPipeError:  # of `clearice plan | head`: the reader has read enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(128 + signal.SIGPIPE)
         except Exception as error:
             line = users_line(error)
             if line is None:
