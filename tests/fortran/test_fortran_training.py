@@ -3,6 +3,8 @@
 import csv
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -165,3 +167,35 @@ def test_the_dataset_may_lie_anywhere(fast, dataset, tmp_path):
     shutil.move(dataset, tmp_path / "else where")
     done = fast.run("clearice_load", "--dataset", tmp_path / "else where", "--checksums", "no")
     assert done.returncode == 0, done.stderr
+
+
+PEAK = """
+import os, sys
+pid = os.spawnv(os.P_NOWAIT, sys.argv[1], sys.argv[1:])
+_, status, usage = os.wait4(pid, 0)
+print(status, usage.ru_maxrss, file=sys.stderr)
+"""
+
+
+def peak_mib(words):
+    """Run a command; return its own peak of resident memory, in MiB.
+
+    A small process starts it: a peak begins with that of the process that made it.
+    """
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", PEAK, *map(str, words)], capture_output=True, text=True
+    )
+    status, peak_kib = done.stderr.splitlines()[-1].split()
+    assert status == "0", done.stderr
+    return int(peak_kib) / 1024
+
+
+def test_memory_does_not_grow_with_the_dataset(fast, tmp_path):
+    peaks = []
+    for count in (40, 800):  # 5 and 105 MB
+        folder = tmp_path / str(count)
+        manifest = read_manifest(write_dataset(folder, train=(count,), test=(1,), size_px=128))
+        (folder / "manifest.nml").write_text(dataset_namelists(manifest))
+        peaks.append(peak_mib([fast.folder / "clearice_load", "--dataset", folder]))
+    assert peaks[1] < peaks[0] + 2
+    assert peaks[1] < 64  # of this, two buffers of 4 pairs are 1 MiB: the rest is the program
