@@ -11,17 +11,9 @@ import pytest
 from clearice.parity.comparison import compare
 from clearice.reference.bundle import Bundle
 from conftest import REPOSITORY
+from imitated_cuda import LIBRARIES, build_libraries
 from parity_bundle import write_small_bundle
 from small_disk import small_disk
-
-LIBRARIES = (
-    "libcuda.so.1",
-    "libcudart.so.13",
-    "libcublasLt.so.13",
-    "libcublas.so.13",
-    "libnvrtc.so.13",
-    "libcudnn.so.9",
-)
 
 
 @pytest.fixture(scope="module")
@@ -33,13 +25,8 @@ def bundle(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def imitation(tmp_path_factory):
-    """A folder with the imitated CUDA libraries, each under its own name."""
-    folder = tmp_path_factory.mktemp("libraries")
-    source = REPOSITORY / "tests" / "parity" / "imitation_cuda.c"
-    for name in LIBRARIES:
-        words = ["gcc", "-O2", "-Wall", "-Werror", "-shared", "-fPIC", "-fvisibility=hidden"]
-        subprocess.run([*words, "-o", folder / name, source], check=True)
-    return folder
+    """The folder of the imitated CUDA libraries."""
+    return build_libraries(tmp_path_factory.mktemp("libraries"))
 
 
 def parity(programs, bundle, output, *arguments, **options):

@@ -10,16 +10,8 @@ import pytest
 
 from clearice.parity.comparison import compare
 from clearice.reference.bundle import Bundle
+from imitated_cuda import build_libraries
 from parity_bundle import IMPLEMENTATIONS, load_implementation, write_small_bundle
-
-LIBRARIES = (
-    "libcuda.so.1",
-    "libcudart.so.13",
-    "libcublasLt.so.13",
-    "libcublas.so.13",
-    "libnvrtc.so.13",
-    "libcudnn.so.9",
-)
 
 
 @pytest.fixture(scope="module")
@@ -30,17 +22,9 @@ def bundle(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def imitation(tmp_path_factory, repository_root):
-    """A folder with the imitated CUDA libraries, each under its own name."""
-    compiler = shutil.which("gcc") or shutil.which("cc")
-    if compiler is None:
-        pytest.skip("no C compiler here to build the imitated cuDNN with")
-    folder = tmp_path_factory.mktemp("libraries")
-    source = repository_root / "tests" / "parity" / "imitation_cuda.c"
-    for name in LIBRARIES:
-        words = [compiler, "-O2", "-Wall", "-Werror", "-shared", "-fPIC", "-fvisibility=hidden"]
-        subprocess.run([*words, "-o", folder / name, source], check=True)
-    return folder
+def imitation(tmp_path_factory):
+    """The folder of the imitated CUDA libraries."""
+    return build_libraries(tmp_path_factory.mktemp("libraries"))
 
 
 @pytest.fixture(scope="module")
