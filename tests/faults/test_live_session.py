@@ -9,9 +9,9 @@ import time
 import pytest
 
 from clearice.errors import InputError
-from clearice.micrographs.finding.sources import NO_OTHER_HALF, VANISHED, find_micrographs
+from clearice.micrographs.finding.sources import NO_OTHER_HALF, find_micrographs
 from clearice.shards import sharding
-from clearice.shards.record import read_shard_record
+from clearice.shards.record import VANISHED, read_shard_record
 from conftest import REPOSITORY, run_snakemake, write_config
 from mrc_files import noise_image, write_mrc
 

@@ -21,8 +21,9 @@ from clearice.limits import require_writable
 from clearice.interpreter import require_plain_python
 from clearice.micrographs.names import key_of, name_of
 from clearice.micrographs.finding.run_list import kept_list, keep_list
-from clearice.micrographs.finding.sources import VANISHED, find_micrographs
+from clearice.micrographs.finding.sources import find_micrographs
 from clearice.runs import take_over
+from clearice.shards.record import VANISHED
 from clearice.dataset.splits import read_test_micrographs
 from clearice.stopping import stop_whole_run
 

@@ -4,10 +4,11 @@ import math
 
 from clearice.errors import InputError
 from clearice.micrographs.checks import STATED_PIXEL_SIZE, measured_names
-from clearice.micrographs.finding.sources import NO_OTHER_HALF, VANISHED
+from clearice.micrographs.finding.sources import NO_OTHER_HALF
 from clearice.micrographs.pixels.float16 import require_float16
 from clearice.micrographs.whole_set.collection import Member, compare
 from clearice.micrographs.whole_set.copies import several_names
+from clearice.shards.record import VANISHED
 from clearice.tsv import table_text
 from clearice.wording import listed
 

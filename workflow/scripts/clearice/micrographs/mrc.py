@@ -27,9 +27,9 @@ _ORDINARY_EXPANSION = 64
 _PROOF_BYTES = 1 << 29  # of content that a doubted header must show
 
 
-def open_micrograph(path):
+def open_micrograph(path, hashed=True):
     """Return a MicrographReader of `path` (plain, gzip or bzip2), or raise InputError."""
-    return MicrographReader(path)
+    return MicrographReader(path, hashed)
 
 
 def read_micrograph(path):
@@ -44,10 +44,11 @@ class MicrographReader:
     path, height_px, width_px, mode, dtype (of a stored pixel), pixel_size_angstrom (or None),
     origin (x, y, z; angstrom), warnings (list of str), header_bytes (the 1,024 raw bytes);
     pixels_xxh3: 16 hex digits of XXH3-64 over the pixels as little-endian float32, None until
-    blocks() has come to its end. Equal for one image in two modes or byte orders, or compressed.
+    blocks() has come to its end, and unless `hashed`. Equal for one image in two modes or byte
+    orders, or compressed.
     """
 
-    def __init__(self, path):
+    def __init__(self, path, hashed=True):
         self.path = os.fspath(path)
         self._file = _open_bytes(self.path)
         try:
@@ -60,6 +61,7 @@ class MicrographReader:
             self._file.close()
             raise
         self._header = header
+        self._hashed = hashed
         self._reached_end, self.pixels_xxh3 = False, None
         self.height_px, self.width_px = header.height_px, header.width_px
         self.mode, self.dtype = header.mode, np.dtype(header.dtype)
@@ -103,9 +105,10 @@ class MicrographReader:
         for first in range(0, self.height_px, rows):
             count = min(rows, self.height_px - first)
             block = self.read_rows(first, count, buffer[:count])
-            digest.update(block)  # while it is in the cache
+            if self._hashed:
+                digest.update(block)  # while it is in the cache
             yield first, block
-        self.pixels_xxh3 = digest.hexdigest()
+        self.pixels_xxh3 = digest.hexdigest() if self._hashed else None
 
     def _read_converted(self, offset, out):
         """Convert a few rows at a time: the stored pixels never need much memory."""

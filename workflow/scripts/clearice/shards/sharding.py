@@ -10,9 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from clearice.errors import InputError
-from clearice.micrographs.finding.sources import VANISHED
 from clearice.shards.binary import write_patches
-from clearice.shards.record import file_states, new_record, source_entry, write_record
+from clearice.shards.record import (
+    VANISHED,
+    file_states,
+    new_record,
+    source_entry,
+    write_record,
+)
 from clearice.shards.sides import images_of, side_rows, survey_sides
 
 WORKERS = 2  # one per side: NumPy, hashing and writing release the interpreter lock

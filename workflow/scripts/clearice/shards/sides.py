@@ -19,7 +19,6 @@ from clearice.micrographs.mrc import open_micrograph
 from clearice.micrographs.normalisation import normalise
 from clearice.micrographs.pixels.survey import Survey, survey_difference, survey_warnings
 from clearice.micrographs.rows import AUTO, MicrographRows, hot_pixel_limit
-from clearice.micrographs.whole_set.collection import pixel_size_warnings
 from clearice.shards.patches import patch_origins
 from clearice.shards.targets import TARGETS
 
@@ -86,7 +85,11 @@ def _use_pixel_size(facts, images, stated, checks):
     """Put a table's pixel size, in angstrom or None, into the facts, and what contradicts it."""
     binning = 1 if images[0][1] is None else 2  # of pixel halves
     header = facts["pixel_size_angstrom"]
-    off, warnings = pixel_size_warnings(header and header / binning, stated)
+    off, warnings = None, []
+    if stated:  # then alone is the module needed that compares sets
+        from clearice.micrographs.whole_set.collection import pixel_size_warnings
+
+        off, warnings = pixel_size_warnings(header and header / binning, stated)
     checks[STATED_PIXEL_SIZE.name] = off
     facts["pixel_size_angstrom"] = stated * binning if stated else header
     facts["warnings"] += warnings
@@ -205,9 +208,9 @@ def _normalised(image, limit, record):
 
 
 @contextlib.contextmanager
-def _opened(image):
+def _opened(image, hashed=False):
     path, diagonal = image
-    with open_micrograph(path) as micrograph:
+    with open_micrograph(path, hashed) as micrograph:
         yield micrograph if diagonal is None else PixelHalf(micrograph, diagonal)
 
 
@@ -219,7 +222,7 @@ def _blocks(image, limit):
 
 def _survey(image, limit, numbers):
     """Return the Survey of one image; the numbers of its checks are added to the list."""
-    with _opened(image) as micrograph:
+    with _opened(image, hashed=True) as micrograph:
         rows = MicrographRows(micrograph, limit)
         numbers.append(rows.numbers)
         survey = rows.survey

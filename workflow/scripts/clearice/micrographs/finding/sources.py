@@ -15,9 +15,8 @@ from clearice.micrographs.finding.links import without_links
 from clearice.micrographs.names import key_of
 from clearice.wording import listed
 
-# Why a micrograph is left out that may be whole the next time: these do not count as rejected.
+# Why a micrograph is left out that may be whole the next time: it does not count as rejected.
 NO_OTHER_HALF = "no other half (yet)"
-VANISHED = "vanished while the run went on"
 
 
 @dataclasses.dataclass(frozen=True)
