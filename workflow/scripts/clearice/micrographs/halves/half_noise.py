@@ -42,12 +42,14 @@ class HighFrequencyCorrelation:
         self._tiles = np.empty((len(self._lefts), 2, side, side), np.float32)
         frequency = np.fft.fftfreq(side)
         radius = np.hypot(frequency[:, None], np.fft.rfftfreq(side)[None, :])
-        self._high = (radius > 0.25) & (radius < 0.5)
-        self._low = (radius > NOISE_PER_PX) & (radius <= 0.25)
-        self._low[np.abs(frequency) * side < 3] = False  # stripes
-        self._low[:, :3] = False
+        high = (radius > 0.25) & (radius < 0.5)
+        low = (radius > NOISE_PER_PX) & (radius <= 0.25)
+        low[np.abs(frequency) * side < 3] = False  # stripes
+        low[:, :3] = False
+        self._low, self._high = np.flatnonzero(low), np.flatnonzero(high)
         window = np.hanning(side + 1)[:-1]
         self._window = np.outer(window, window).astype(np.float32)
+        self._flat = np.empty((2, side, side), np.float32)
         self._cross = self._power_first = self._power_second = 0.0
         self._bands = []  # per tile: powers of both below and above, and what is shared below
 
@@ -76,16 +78,15 @@ class HighFrequencyCorrelation:
 
     def _correlate(self, tiles):
         """Add the sums of one pair of tiles, float32 (2, tile, tile)."""
-        flat = np.stack([_flat(tile) for tile in tiles])
-        spectra = np.fft.rfft2(flat * self._window)
-        first, second = (spectrum[self._high] for spectrum in spectra)
-        self._cross += float((first * second.conj()).real.sum(dtype=np.float64))
-        powers = [float((np.abs(s) ** 2).sum(dtype=np.float64)) for s in (first, second)]
+        for tile, flat in zip(tiles, self._flat, strict=True):
+            _flatten(tile, flat)
+        self._flat *= self._window
+        spectra = np.fft.rfft2(self._flat).reshape(2, -1)
+        powers, cross = _products(spectra, self._high)
+        self._cross += cross
         self._power_first += powers[0]
         self._power_second += powers[1]
-        first, second = (spectrum[self._low] for spectrum in spectra)
-        below = [float((np.abs(s) ** 2).sum(dtype=np.float64)) for s in (first, second)]
-        shared = float((first * second.conj()).real.sum(dtype=np.float64))
+        below, shared = _products(spectra, self._low)
         self._bands.append((*below, *powers, shared))
 
     def result(self):
@@ -96,19 +97,37 @@ class HighFrequencyCorrelation:
     def noise(self):
         """Return the NoisePowers of both halves: medians over the tiles."""
         energy = float(np.square(self._window, dtype=np.float64).sum())
-        low, high = (energy * max(1, int(band.sum())) for band in (self._low, self._high))
+        low, high = (energy * max(1, len(band)) for band in (self._low, self._high))
         medians = np.median(self._bands, axis=0) / (low, low, high, high, low)
         below, above, shared = medians[:2], medians[2:4], medians[4]
         return NoisePowers(below.tolist(), above.tolist(), float(shared))
 
 
-def _flat(tile):
-    """Return a tile less its median, float32 (tile, tile), 0 where gold or hot pixels stood out."""
-    sample = tile[::4, ::4]
-    middle = np.median(sample)
-    flat = tile - middle
-    reach = _OUTLIERS * 1.4826 * np.median(np.abs(sample - middle))
-    if reach > 0:  # else most counts are equal: sparse ones stand out by right
-        flat[np.abs(flat) > reach] = 0
-    flat -= flat.mean()
-    return flat
+def _products(spectra, band):
+    """Return the powers of two spectra (2, n) in a band of coefficients, and what they share."""
+    parts = spectra.take(band, axis=1).view(np.float32)  # real and imaginary, one after the other
+    (first, shared), (_, second) = (parts @ parts.T).tolist()
+    return (first, second), shared
+
+
+def _flatten(tile, out):
+    """Put a tile less its median into `out`, float32 (tile, tile), 0 where gold or hot pixels were.
+
+    Its mean is 0.
+    """
+    sample = tile[::4, ::4].flatten()
+    middle = _median(sample)
+    np.subtract(tile, middle, out=out)
+    sample -= middle
+    reach = _OUTLIERS * 1.4826 * _median(np.abs(sample))
+    # Without a reach most counts are equal: sparse ones stand out by right.
+    if reach > 0 and (out.max() > reach or out.min() < -reach):
+        out[np.abs(out) > reach] = 0
+    out -= out.mean()
+
+
+def _median(values):
+    """Return the (upper) median of float32 (n,), which are reordered: a third of np.median."""
+    middle = len(values) // 2
+    values.partition(middle)
+    return values[middle]

@@ -66,19 +66,21 @@ class Movement:
         return math.hypot(self.down_px, self.right_px)
 
 
-def find_movement(first, second, weights, bin_px, *, turned):
+def find_movement(spectra, second, weights, bin_px, *, turned):
     """Return the Movement of the second image against the first, or None where none is certain.
 
-    Both are block means (h, w) without plane, tapered; `weights` (h, w // 2 + 1) make the sum of
-    the products of their coefficients a score in standard errors. Only with `turned` are flips
-    and rotations looked for.
+    `spectra` are those (rfft2) of both images of block means without plane, tapered, and `second`
+    is the second image itself (h, w); `weights` (h, w // 2 + 1) make the sum of the products of
+    their coefficients a score in standard errors. Only with `turned` are flips and rotations
+    looked for.
     """
-    weighted = np.fft.rfft2(first) * weights
-    square = first.shape[0] == first.shape[1]
+    weighted = spectra[0] * weights
+    square = second.shape[0] == second.shape[1]
     best = None
     for *words, turn in _SYMMETRIES[: (8 if square else 4) if turned else 1]:
-        cross = weighted * np.fft.rfft2(turn(second)).conj()
-        scores = np.fft.irfft2(cross, s=first.shape) * (first.size / 2)
+        other = np.fft.rfft2(turn(second)) if words[0] else spectra[1]
+        cross = weighted * other.conj()
+        scores = np.fft.irfft2(cross, s=second.shape) * (second.size / 2)
         at = np.unravel_index(np.abs(scores).argmax(), scores.shape)
         place = _Place(words, cross, at, scores)
         if best is None or abs(place.score) > _LEAST_RATIO * abs(best.score):
