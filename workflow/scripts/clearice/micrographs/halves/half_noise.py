@@ -48,7 +48,9 @@ class HighFrequencyCorrelation:
         low[:, :3] = False
         self._low, self._high = np.flatnonzero(low), np.flatnonzero(high)
         window = np.hanning(side + 1)[:-1]
-        self._window = np.outer(window, window).astype(np.float32)
+        window = np.outer(window, window)
+        self._energy = float(np.square(window).sum())
+        self._window = (window * window.size).astype(np.float32)  # what the transform divides by
         self._flat = np.empty((2, side, side), np.float32)
         self._cross = self._power_first = self._power_second = 0.0
         self._bands = []  # per tile: powers of both below and above, and what is shared below
@@ -81,7 +83,8 @@ class HighFrequencyCorrelation:
         for tile, flat in zip(tiles, self._flat, strict=True):
             _flatten(tile, flat)
         self._flat *= self._window
-        spectra = np.fft.rfft2(self._flat).reshape(2, -1)
+        # By default NumPy transforms float32 in float64; `forward` divides by the size.
+        spectra = np.fft.rfft2(self._flat, norm="forward").reshape(2, -1)
         powers, cross = _products(spectra, self._high)
         self._cross += cross
         self._power_first += powers[0]
@@ -96,8 +99,7 @@ class HighFrequencyCorrelation:
 
     def noise(self):
         """Return the NoisePowers of both halves: medians over the tiles."""
-        energy = float(np.square(self._window, dtype=np.float64).sum())
-        low, high = (energy * max(1, len(band)) for band in (self._low, self._high))
+        low, high = (self._energy * max(1, len(band)) for band in (self._low, self._high))
         medians = np.median(self._bands, axis=0) / (low, low, high, high, low)
         below, above, shared = medians[:2], medians[2:4], medians[4]
         return NoisePowers(below.tolist(), above.tolist(), float(shared))
@@ -106,7 +108,8 @@ class HighFrequencyCorrelation:
 def _products(spectra, band):
     """Return the powers of two spectra (2, n) in a band of coefficients, and what they share."""
     parts = spectra.take(band, axis=1).view(np.float32)  # real and imaginary, one after the other
-    (first, shared), (_, second) = (parts @ parts.T).tolist()
+    # Not by BLAS, whose threads go on to wait for more and hold up the passes beside this one.
+    (first, shared), (_, second) = np.einsum("in,jn->ij", parts, parts).tolist()
     return (first, second), shared
 
 

@@ -69,16 +69,16 @@ class Movement:
 def find_movement(spectra, second, weights, bin_px, *, turned):
     """Return the Movement of the second image against the first, or None where none is certain.
 
-    `spectra` are those (rfft2) of both images of block means without plane, tapered, and `second`
-    is the second image itself (h, w); `weights` (h, w // 2 + 1) make the sum of the products of
-    their coefficients a score in standard errors. Only with `turned` are flips and rotations
-    looked for.
+    `spectra` are those (rfft2, norm "forward") of both images of block means without plane,
+    tapered, and `second` is the second image itself (h, w); `weights` (h, w // 2 + 1) make the sum
+    of the products of their coefficients a score in standard errors. Only with `turned` are flips
+    and rotations looked for.
     """
     weighted = spectra[0] * weights
     square = second.shape[0] == second.shape[1]
     best = None
     for *words, turn in _SYMMETRIES[: (8 if square else 4) if turned else 1]:
-        other = np.fft.rfft2(turn(second)) if words[0] else spectra[1]
+        other = np.fft.rfft2(turn(second), norm="forward") if words[0] else spectra[1]
         cross = weighted * other.conj()
         scores = np.fft.irfft2(cross, s=second.shape) * (second.size / 2)
         at = np.unravel_index(np.abs(scores).argmax(), scores.shape)
@@ -122,5 +122,7 @@ class _Place:
         """Return the scores at fractional offsets, (downs, rights)."""
         height, width = self._shape
         phase_down = np.exp(2j * np.pi * np.outer(downs, np.fft.fftfreq(height)))
-        phase_right = np.exp(2j * np.pi * np.outer(np.fft.rfftfreq(width), rights))
-        return (phase_down @ self._cross @ phase_right).real
+        phase_right = np.exp(2j * np.pi * np.outer(rights, np.fft.rfftfreq(width)))
+        # Not by BLAS, as in half_noise.py.
+        half = np.einsum("dh,hw->dw", phase_down.astype(self._cross.dtype), self._cross)
+        return np.einsum("dw,rw->dr", half, phase_right).real

@@ -108,9 +108,10 @@ def shared_signal(images, bin_px, noise_powers, whiteness):
     energy = float(np.square(window).sum())
     # Of a coefficient: the real part of a product, and a taper correlates neighbours.
     independent = 2 * energy**2 / (float(np.power(window, 4).sum()) * window.size)
-    window = (window * (bin_px / math.sqrt(energy))).astype(np.float32)
+    window = (window * (bin_px / math.sqrt(energy) * window.size)).astype(np.float32)
     flat = [_flat(image) * window for image in images]  # float32: half the memory
-    first, second = map(np.fft.rfft2, flat)
+    # By default NumPy transforms float32 in float64; `forward` divides by the size.
+    first, second = (np.fft.rfft2(image, norm="forward") for image in flat)
     ring = _ring_numbers(shape)
     counts = np.bincount(ring.ravel())[1:] * independent
     powers = [_ring_means(np.abs(spectrum) ** 2, ring) for spectrum in (first, second)]

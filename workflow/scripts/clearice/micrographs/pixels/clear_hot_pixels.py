@@ -180,24 +180,25 @@ def _level(rows):
     """
     wanted = -(-_SAMPLED_PX // rows.shape[1])
     for step in (max(1, len(rows) // wanted), 1):
-        means, stds = _pieces(rows[::step])
-        with np.errstate(invalid="ignore"):
-            varied = (stds > _ROUNDING * np.abs(means)) & np.isfinite(stds)
+        with np.errstate(invalid="ignore", over="ignore"):
+            means, stds = _pieces(rows[::step])
+            varied = (stds > _ROUNDING * np.abs(means)) & (stds < math.inf)
         if not varied.all():
             means, stds = means[varied], stds[varied]
         if len(stds):
-            middle = len(stds) // 2  # np.median costs ten times as much
-            return float(np.partition(means, middle)[middle]), float(
-                np.partition(stds, middle)[middle]
-            )
+            middle = len(stds) // 2
+            for values in (means, stds):  # np.median costs ten times as much
+                values.partition(middle)
+            return float(means[middle]), float(stds[middle])
     return 0.0, math.inf
 
 
 def _pieces(rows):
     piece_px = min(_PIECE_PX, rows.shape[1])
     pieces = rows[:, : rows.shape[1] // piece_px * piece_px].reshape(-1, piece_px)
-    with np.errstate(invalid="ignore", over="ignore"):
-        means = pieces.mean(axis=1)
-        around = pieces - means[:, None]
-        stds = np.sqrt(np.einsum("ij,ij->i", around, around) / piece_px)
-    return means, stds
+    means = np.add.reduce(pieces, axis=1)
+    means /= piece_px
+    around = pieces - means[:, None]
+    variances = np.einsum("ij,ij->i", around, around)
+    variances /= piece_px
+    return means, np.sqrt(variances, out=variances)
