@@ -11,7 +11,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from clearice.dataset.manifest import NORMALISATION, data_xxh3
+from clearice.dataset.manifest import (
+    FORMAT_VERSION,
+    NORMALISATION,
+    content_xxh3,
+    data_xxh3,
+)
 from clearice.files import write_json
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "workflow" / "scripts"
@@ -43,7 +48,7 @@ def write_dataset(folder, gib, size_px):
         shape = [count, size_px, size_px]
         splits[split] = {"n_patches": count, "shape": shape, "segments": [segment]}
     manifest = {
-        "format_version": 1,
+        "format_version": FORMAT_VERSION,
         "layout": "patches",
         "dtype": "float32",
         "patch_size_px": size_px,
@@ -54,7 +59,7 @@ def write_dataset(folder, gib, size_px):
         "noise_floor": {"train": 1.0, "test": 1.0},
         "half_correlation": {"train": 0.0, "test": 0.0},
     }
-    write_json(folder / "manifest.json", manifest)
+    write_json(folder / "manifest.json", manifest | {"content_xxh3": content_xxh3(manifest)})
     return folder / "manifest.json"
 
 
