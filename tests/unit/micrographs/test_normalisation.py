@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from affine import affine_of
-from clearice.micrographs.normalisation import RowStatistics, normalise
+from clearice.micrographs.normalisation import RowStatistics, median, normalise
 
 
 def statistics_of(image, block_rows):
@@ -75,6 +75,17 @@ def test_a_normalised_image_has_mean_0_and_standard_deviation_1():
     in_place = image.copy()
     assert normalise(in_place, result.mean, result.std, out=in_place) is in_place
     np.testing.assert_array_equal(in_place, rows)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 7, 4096, 4097])
+def test_the_median_is_that_of_numpy(count, dtype):
+    generator = np.random.default_rng(count)
+    for values in generator.normal(1000, 1, count), generator.integers(0, 3, count):
+        values = values.astype(dtype)
+        assert median(values) == float(np.median(values))
+    values[0] = np.nan
+    assert np.isnan(median(values))
 
 
 def test_an_affine_forgets_the_scale_of_the_counts():

@@ -118,7 +118,7 @@ class RowStatistics:
         else:
             piece_means, piece_stds = piece_means[live], piece_stds[live]
             mean, std = _of_pieces(piece_means, piece_stds, self.piece_px)
-        location, scale = float(np.median(piece_means)), float(np.median(piece_stds))
+        location, scale = median(piece_means), median(piece_stds)
         # More than half of the pieces are constant (a mask, sparse counts): no noise to measure.
         scale = scale if scale > 0 else std
         return Statistics(mean, std, self._minimum, self._maximum, location, scale)
@@ -129,6 +129,19 @@ class RowStatistics:
         within = squares.sum() / (squares.size * self._width_px)
         between = np.square(means - mean).mean()
         return float(mean), math.sqrt(within + between)
+
+
+def median(values):
+    """Return the median of a non-empty array: what np.median returns, in a fifth of the time."""
+    values = values.flatten()
+    half = len(values) // 2
+    values.partition(half)
+    middle, most = values[half], values[half:].max()
+    if most != most:  # NaN is the largest of all
+        return math.nan
+    if len(values) % 2 == 0:
+        middle = np.mean([values[:half].max(), middle], dtype=values.dtype)
+    return float(middle)
 
 
 def _of_pieces(means, stds, piece_px):

@@ -4,6 +4,8 @@ import dataclasses
 
 import numpy as np
 
+from clearice.micrographs.normalisation import median
+
 TILE_PX = 256
 MAX_TILES = 8  # per side: 64 tiles of 256 px give a correlation to about 0.001
 NOISE_PER_PX = 0.1  # from here on there is more noise than signal
@@ -118,19 +120,11 @@ def _flatten(tile, out):
 
     Its mean is 0.
     """
-    sample = tile[::4, ::4].flatten()
-    middle = _median(sample)
+    sample = tile[::4, ::4]
+    middle = np.float32(median(sample))
     np.subtract(tile, middle, out=out)
-    sample -= middle
-    reach = _OUTLIERS * 1.4826 * _median(np.abs(sample))
+    reach = _OUTLIERS * 1.4826 * median(np.abs(sample - middle))
     # Without a reach most counts are equal: sparse ones stand out by right.
     if reach > 0 and (out.max() > reach or out.min() < -reach):
         out[np.abs(out) > reach] = 0
     out -= out.mean()
-
-
-def _median(values):
-    """Return the (upper) median of float32 (n,), which are reordered: a third of np.median."""
-    middle = len(values) // 2
-    values.partition(middle)
-    return values[middle]

@@ -13,6 +13,7 @@ import math
 import numpy as np
 
 from clearice.micrographs.halves.moved_half import Movement, find_movement
+from clearice.micrographs.normalisation import median
 
 BINNED_PX = 512  # longest side of the images that are compared
 _RINGS = (3, 5, 8, 12, 17, 24, 34, 48, 68, 96, 136, 192, 256)  # edges, cycles per image
@@ -153,8 +154,8 @@ def shared_signal(images, bin_px, noise_powers, whiteness):
 def _flat(image):
     """Return the image without outliers and without its plane of best fit."""
     sample = image[::2, ::2]  # its noise is known to a per cent or two all the same
-    middle = np.median(sample)
-    reach = _OUTLIERS * 1.4826 * np.median(np.abs(sample - middle))
+    middle = median(sample)
+    reach = _OUTLIERS * 1.4826 * median(np.abs(sample - middle))
     flat = np.clip(image, middle - reach, middle + reach) if reach > 0 else image
     flat = flat.astype(np.float32)
     flat -= flat.mean()
