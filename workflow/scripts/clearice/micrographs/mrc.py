@@ -21,7 +21,7 @@ from clearice.micrographs.compressed import (
 )
 from clearice.micrographs.mrc_header import HEADER_BYTES, check_length, parse_header
 
-BLOCK_BYTES = 1 << 19  # of float32: a block and its float64 scratch stay in the cache
+BLOCK_BYTES = 1 << 20  # of float32: a block and its float64 scratch stay in the cache
 # Counts of a low dose, stored as float32, compress 40 times. Above this a header is doubted.
 _ORDINARY_EXPANSION = 64
 _PROOF_BYTES = 1 << 29  # of content that a doubted header must show
