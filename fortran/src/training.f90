@@ -61,6 +61,7 @@ contains
     call patches%open(data, chosen%batch_size, chosen%threads, computer)
     do while (where%epoch <= chosen%epochs)
       call train_epoch(chosen, data, computer, patches, where, state, checkpoint, identity)
+      call write_checkpoint(checkpoint, identity, where, state)  ! an evaluation may be interrupted
       call end_epoch(chosen, data, computer, patches, where, state)
       call write_checkpoint(checkpoint, identity, where, state)
     end do
@@ -200,7 +201,7 @@ contains
       call computer%load(x, goal)
       call computer%squared_error(state%parameters, error)
       split_loss = split_loss + error
-      call leave_if_interrupted('the last checkpoint continues')
+      call leave_if_interrupted('the checkpoint continues from here')
     end do
     split_loss = split_loss / (real(size(order), real64) * real(data%patch_px, real64)**2)
   end function

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -125,6 +126,31 @@ def test_an_interrupted_training_ends_in_the_same_bytes(fast, dataset, tmp_path)
     train(tmp_path / "whole", 4)
     train(tmp_path / "parts", 2)
     assert "continues from" in train(tmp_path / "parts", 4)
+    for name in ("denoiser.safetensors", "training_loss.tsv"):
+        parts, whole = ((tmp_path / kind / name).read_bytes() for kind in ("parts", "whole"))
+        assert parts == whole, name
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_leaves_a_checkpoint_that_ends_in_the_same_bytes(fast, dataset, tmp_path, number):
+    def words(output):
+        options = ["--epochs", 400, "--checkpoint-minutes", 100]
+        command = [fast.folder / "clearice_train", "--dataset", dataset, "--output", output]
+        return list(map(str, [*command, *options]))
+
+    process = subprocess.Popen(
+        words(tmp_path / "parts"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline().startswith("epoch 1:")
+    process.send_signal(number)
+    said = process.communicate()[1]
+    assert process.returncode == 128 + number, said
+    assert said.startswith("interrupted; ")
+    assert not (tmp_path / "parts" / "denoiser.safetensors").exists()
+    for output in ("parts", "whole"):
+        done = subprocess.run(words(tmp_path / output), capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert ("continues from" in done.stdout) == (output == "parts")
     for name in ("denoiser.safetensors", "training_loss.tsv"):
         parts, whole = ((tmp_path / kind / name).read_bytes() for kind in ("parts", "whole"))
         assert parts == whole, name
