@@ -26,6 +26,7 @@ OUTSIDE = {
     "clearice.model.interruption": "watches for signals; a checkpoint continues to the same bytes",
     "clearice.model.memory": "watches the process",
     "clearice.model.progress": "speaks to a person",
+    "clearice.shared_heap": "where memory is allocated changes no number",
     "clearice.stopping": "watches for signals; a checkpoint continues to the same bytes",
 }
 

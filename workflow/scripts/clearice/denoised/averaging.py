@@ -35,7 +35,7 @@ def half_noise(halves):
     shape = halves[0].height_px, halves[0].width_px
     blank = halves[0].survey.blank.union(halves[1].survey.blank)
     both = [blank.filled(half.blocks(), half.survey.input.location) for half in halves]
-    difference, pair = survey_difference(*both, shape, live=blank.counted_pieces())
+    difference, pair = survey_difference(*both, shape, live=blank.counted_pieces(), robust=True)
     if not difference.maximum > difference.minimum:
         raise InputError(
             "the halves are the same pixels",

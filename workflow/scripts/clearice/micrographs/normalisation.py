@@ -36,11 +36,13 @@ class Statistics:
 class RowStatistics:
     """Accumulates Statistics over blocks of whole rows of one width (two-pass within a row).
 
-    `columns`, if given, sees each block with the mean of each row taken off (columns.py).
+    `columns`, if given, sees each block with the mean of each row taken off (columns.py). Without
+    `keeps_pieces` location and scale are mean and standard deviation: pieces of a tall image take
+    memory.
     """
 
-    def __init__(self, columns=None):
-        self._columns = columns
+    def __init__(self, columns=None, *, keeps_pieces=True):
+        self._columns, self._keeps_pieces = columns, keeps_pieces
         self._means, self._squares = [], []  # per block, float64 (rows,)
         self._piece_means, self._piece_stds = [], []  # per block, float32 (rows, pieces)
         self._piece_constant = []  # per block, bool (rows, pieces)
@@ -86,10 +88,11 @@ class RowStatistics:
             stored = stored[equal]
             equal[equal] = (stored == stored[:, :1]).all(axis=1)
             spread[equal] = 0
-        self._piece_constant.append(equal)
-        stds = np.sqrt(np.maximum(spread, 0) / max(piece_px - 1, 1))
-        self._piece_means.append((sums / piece_px + means[:, None]).astype(np.float32))
-        self._piece_stds.append(stds.astype(np.float32))
+        if self._keeps_pieces:
+            self._piece_constant.append(equal)
+            stds = np.sqrt(np.maximum(spread, 0) / max(piece_px - 1, 1))
+            self._piece_means.append((sums / piece_px + means[:, None]).astype(np.float32))
+            self._piece_stds.append(stds.astype(np.float32))
         self._means.append(means)
         self._squares.append(total.sum(axis=1) + np.einsum("bk,bk->b", rest, rest))
         self._minimum = min(self._minimum, float(minimum))
@@ -112,6 +115,9 @@ class RowStatistics:
 
     def result(self, live=None):
         """Return the Statistics of every row taken in, or of the `live` pieces, bool (H, P)."""
+        if not self._keeps_pieces:
+            mean, std = self._of_rows()
+            return Statistics(mean, std, self._minimum, self._maximum, mean, std)
         piece_means, piece_stds, _ = self.pieces()
         if live is None:
             mean, std = self._of_rows()

@@ -19,6 +19,7 @@ from clearice.shards.record import (
     write_record,
 )
 from clearice.shards.sides import images_of, side_rows, survey_sides
+from clearice.shared_heap import share_heap
 
 WORKERS = 2  # one per side: NumPy, hashing and writing release the interpreter lock
 
@@ -84,6 +85,7 @@ def _cut(
         )
     images, kind = images_of(paths, patches["target"])
     before = file_states(paths)
+    share_heap()
     with ThreadPoolExecutor(WORKERS) as pool:
         sources = dict(zip(("input", "target"), pool.map(source_entry, paths), strict=False))
         checks = {}  # what was measured stays in the record of a rejected micrograph

@@ -146,7 +146,8 @@ def lines_of_rows(values, live, standard_error, least_pieces=1, quartile=None):
     with `quartile` 1 or 3.
     """
     kept = live.mean(axis=0) > 0.5
-    values, live = values[:, kept], live[:, kept]
+    if not kept.all():
+        values, live = values[:, kept], live[:, kept]
     count = next((n for n in (4, 2) if values.shape[1] >= n * least_pieces), 0)
     if not count:
         return Lines(np.empty((0, len(values))), math.inf)

@@ -118,14 +118,16 @@ def _require_range(result, path):
         )
 
 
-def survey_difference(blocks, others, shape, scenes=True, live=None):
+def survey_difference(blocks, others, shape, scenes=True, live=None, *, robust=False):
     """Return Statistics of the difference of two images, and their PairSurvey.
 
     Both yield rows, float32 (b, W), in order; `shape` is (H, W), `scenes` as PairMeasure has it,
-    `live` the pieces that count, bool (H, P), None for all. Where a pixel is not finite the result
+    `live` the pieces that count, bool (H, P), None for all; without `robust` or `live` location
+    and scale are mean and standard deviation. Where a pixel is not finite the result
     means nothing (survey_micrograph tells).
     """
-    difference, pair = RowStatistics(), PairMeasure(*shape, scenes)
+    difference = RowStatistics(keeps_pieces=robust or live is not None)
+    pair = PairMeasure(*shape, scenes)
     with np.errstate(invalid="ignore", over="ignore"):
         for rows, other_rows in zip(blocks, others, strict=True):
             difference.add_difference(rows, other_rows)
