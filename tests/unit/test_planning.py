@@ -9,8 +9,6 @@ import pytest
 import yaml
 
 from clearice import planning
-from clearice.bridge import run_command
-from clearice.command import plan as plan_command
 from clearice.config import complete_config
 from clearice.errors import InputError
 from clearice.micrographs.finding.sources import MicrographFiles, find_micrographs
@@ -20,7 +18,6 @@ from clearice.planning import (
     bytes_to_write,
     check_disk,
     check_start,
-    examine_set,
     plan_micrographs,
 )
 from clearice.printed_plan import plan
@@ -275,41 +272,6 @@ def test_folders_on_other_disks_are_judged_by_those(tmp_path, monkeypatch):
     assert planning.disk_shortages(missing) == []
     set_free(monkeypatch, 99, 59)
     assert len(planning.disk_shortages(missing)) == 2
-
-
-def test_the_command_needs_a_configuration(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match=r"config\.yaml: cannot be read"):
-        plan_command.main([])
-    with pytest.raises(SystemExit, match=r"error: nowhere: No such file or directory"):
-        run_command(lambda: plan_command.main(["--directory", "nowhere"]))
-    (tmp_path / "config.yaml").write_text("patches: [")
-    with pytest.raises(InputError, match=r"config\.yaml: not YAML"):
-        plan_command.main([])
-    (tmp_path / "config.yaml").write_text("simulation: {count: 1}")
-    with pytest.raises(InputError, match=r"simulation\.count"):
-        plan_command.main([])
-
-
-def test_the_command_plans_another_folder(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)  # undone afterwards: the command changes it
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "other.yaml").write_text("simulation: {count: 5}")
-    arguments = ["--directory", "run", "--config", "run/other.yaml"]
-    plan_command.main(arguments)
-    assert "5 accepted, 0 rejected" in capsys.readouterr().out
-
-
-def test_real_pairs_raise_no_doubt(real_data, run, capsys):
-    halves = {"input": "_frame", "target": "_rest"}
-    files = str(real_data / "empiar-10146" / "*.mrc")
-    config = run(micrographs={"source": "files", "files": files, "halves": halves})
-    micrographs = find_micrographs(config)
-    there, lines, faults = examine_set(config, micrographs, plan_micrographs(config, micrographs))
-    assert (lines, faults) == ([], [])
-    assert there.endswith(f"A ({len(micrographs)})")
-    plan(config)
-    assert "warning" not in capsys.readouterr().out
 
 
 def test_the_start_says_what_there_is_and_reads_nothing_where_nothing_is_cut(
