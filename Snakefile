@@ -11,6 +11,7 @@ min_version("9.20")
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/resources.smk"
 include: "workflow/rules/results.smk"
 include: "workflow/rules/sources.smk"
 include: "workflow/rules/inputs.smk"

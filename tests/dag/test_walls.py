@@ -22,7 +22,12 @@ STEPS = [
     "report",
     "command",
 ]
-RUN = {"planning", "printed_plan", "__main__"}  # look over all steps, and no step imports them
+RUN = {
+    "job_resources",
+    "planning",
+    "printed_plan",
+    "__main__",
+}  # look over all steps, and no step imports them
 MODULES = sorted(LIBRARY.rglob("*.py"))
 
 

@@ -22,7 +22,7 @@ checkpoint list_micrographs:
     conda:
         "../../envs/data.yaml"
     resources:
-        mem_mb=256,
+        **asks("list_micrographs"),
     params:
         code=code_of("list_micrographs"),
         test_micrographs=lambda wildcards: config["split"]["test_micrographs"],
@@ -57,7 +57,7 @@ rule concatenate_shards:
     conda:
         "../../envs/data.yaml"
     resources:
-        mem_mb=256,
+        **asks("concatenate_shards"),
     params:
         code=code_of("concatenate_shards"),
         split="{split}",
@@ -81,7 +81,7 @@ rule write_manifest:
     conda:
         "../../envs/data.yaml"
     resources:
-        mem_mb=256,
+        **asks("write_manifest"),
     params:
         code=code_of("write_manifest"),
     script:

@@ -20,7 +20,7 @@ rule denoise_micrograph:
     conda:
         "../../envs/torch.yaml"
     resources:
-        mem_mb=1000,
+        **asks("denoise_micrograph"),
         gpu=int(config["denoised"]["device"].startswith("cuda")),
     params:
         code=code_of("denoise_micrograph"),

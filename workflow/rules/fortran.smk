@@ -22,7 +22,7 @@ rule build_fortran:
     conda:
         "../../envs/fortran.yaml"
     resources:
-        mem_mb=1000,
+        **asks("build_fortran"),
     params:
         code=code_of("build_fortran", *FORTRAN_SOURCES),
         compiler=shutil.which("gfortran") is not None,  # one that was installed since builds them

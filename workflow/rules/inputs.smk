@@ -12,6 +12,7 @@ from snakemake.io import contains_wildcard
 
 from clearice.files import regular_text
 from clearice.reference.names import bundle_files
+from clearice.slurm_jobs import remember_run
 
 
 def plain(files):
@@ -83,10 +84,12 @@ def initial_weights(wildcards):
 def training_threads(wildcards):
     """Return the cores of a training: those configured, or all that the run has.
 
-    A run with a cluster executor and --jobs alone has no number of cores.
+    A run with a cluster executor and --jobs alone has no number of cores. Its jobs are told to
+    take all of the node: there Slurm says how many it gave.
     """
     configured = config["model"][wildcards.architecture]["threads"]
-    return configured or workflow.resource_settings.cores or 8
+    given = None if workflow.is_main_process else os.environ.get("SLURM_CPUS_PER_TASK")
+    return configured or int(given or 0) or workflow.resource_settings.cores or 8
 
 
 def implementation(key):
@@ -197,6 +200,9 @@ def begin_run():
     from clearice.planning import check_start  # with NumPy: jobs that parse this file need neither
 
     keep_list(by_name)
+    # The plugin gives its jobs this name, and no other way to tell it.
+    if run_id := getattr(getattr(workflow.scheduler, "_executor", None), "run_uuid", None):
+        remember_run(".snakemake", run_id)
     jobs, needed = list(workflow.dag.needrun_jobs()), []
     for job in jobs:
         files = MICROGRAPHS.get(job.wildcards_dict.get("micrograph"))

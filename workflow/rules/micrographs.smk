@@ -22,8 +22,7 @@ if config["micrographs"]["source"] == "simulation":
         conda:
             "../../envs/data.yaml"
         resources:
-            mem_mb=100
-            + config["simulation"]["height_px"] * config["simulation"]["width_px"] // 25000,
+            **asks("simulate_micrograph"),
         params:
             code=code_of("simulate_micrograph"),
             name=name_of_job,
@@ -54,7 +53,7 @@ if config["micrographs"]["source"] == "empiar":
         # As many cores as connections: few files at once, so that the archive is not flooded.
         threads: config["empiar"]["connections"]
         resources:
-            mem_mb=128,
+            **asks("fetch_micrograph"),
             downloads=1,  # `--resources downloads=1` allows one file at a time
         # The script also takes empiar.base_url, empiar.connections and micrographs.on_error from
         # the configuration: as params, a change would download every file again.

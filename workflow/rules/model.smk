@@ -24,7 +24,7 @@ rule train_denoiser:
         "../../envs/torch.yaml"
     threads: training_threads
     resources:
-        mem_mb=lambda w: 2000 + 2 * config["model"][w.architecture]["buffer_mib"],
+        **asks("train_denoiser"),
         gpu=lambda w: (
             config["model"][w.architecture]["devices"]
             if config["model"][w.architecture]["device"].startswith("cuda")

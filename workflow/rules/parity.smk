@@ -21,7 +21,7 @@ rule run_implementation:
     conda:
         "../../envs/torch.yaml"
     resources:
-        mem_mb=4000,
+        **asks("run_implementation"),
     params:
         code=code_of("run_implementation"),
         program_code=program_code,
@@ -48,7 +48,7 @@ rule compare_implementation:
     conda:
         "../../envs/data.yaml"
     resources:
-        mem_mb=1000,
+        **asks("compare_implementation"),
     params:
         code=code_of("compare_implementation"),
         name="{implementation}",
@@ -73,7 +73,7 @@ rule require_parity:
     conda:
         "../../envs/data.yaml"
     resources:
-        mem_mb=256,
+        **asks("require_parity"),
     params:
         code=code_of("require_parity"),
         required=config["parity"]["required"],

@@ -15,7 +15,7 @@ rule plan:
     conda:
         "../../envs/data.yaml"
     resources:
-        mem_mb=256,
+        **asks("plan"),
     params:
         config=config,
     script:

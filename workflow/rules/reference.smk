@@ -21,7 +21,7 @@ rule export_reference:
     conda:
         "../../envs/torch.yaml"
     resources:
-        mem_mb=4000,
+        **asks("export_reference"),
     params:
         code=code_of("export_reference"),
         settings=config["reference"],

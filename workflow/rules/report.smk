@@ -38,7 +38,7 @@ rule report:
     conda:
         "../../envs/report.yaml"
     resources:
-        mem_mb=1000,
+        **asks("report"),
     params:
         code=code_of("report", *TEMPLATES),
         config=config,

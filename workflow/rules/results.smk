@@ -5,6 +5,7 @@ WRITES  nothing; a result that is not what was written is renamed to *.damaged
 """
 
 from clearice.inspection import is_made_otherwise, require_good_results, require_times_of_today
+from clearice.slurm_jobs import require_no_jobs
 
 
 @functools.cache
@@ -19,6 +20,8 @@ def look_at_results():
     if list(Path(".snakemake/locks").glob("*")):  # another run is writing, or was killed
         return
     try:
+        if not workflow.dryrun:
+            require_no_jobs(".snakemake")
         if config["micrographs"]["source"] == "files":
             files = [
                 path for m in MICROGRAPHS for path in existing_files(m, "input", "target").values()

@@ -21,7 +21,7 @@ rule shard_micrograph:
         "../../envs/data.yaml"
     threads: 2  # one per side
     resources:
-        mem_mb=256,
+        **asks("shard_micrograph"),
     # The script also takes micrographs.on_error from the configuration: as a param, a change
     # between stop and skip would cut every shard again, to the same bytes.
     params:

@@ -23,7 +23,7 @@ rule validate_micrograph:
     conda:
         "../../envs/torch.yaml"
     resources:
-        mem_mb=1000,
+        **asks("validate_micrograph"),
         gpu=int(config["denoised"]["device"].startswith("cuda")),
     params:
         code=code_of("validate_micrograph"),
@@ -54,7 +54,7 @@ rule sum_up_validation:
     conda:
         "../../envs/data.yaml"
     resources:
-        mem_mb=256,
+        **asks("sum_up_validation"),
     params:
         code=code_of("sum_up_validation"),
     script:
