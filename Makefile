@@ -6,11 +6,11 @@ READY := $(VENV)/.ready
 CORES ?= $(shell nproc 2>/dev/null || echo 2)
 SNAKEMAKE := $(BIN)/snakemake --workflow-profile workflow/profiles/default
 
-.PHONY: help setup demo test lint format clean
+.PHONY: help setup demo test test-slurm lint format clean
 .DEFAULT_GOAL := help
 
 help:  ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s%s\n", $$1, $$2}' Makefile
 
 setup: $(READY)  ## make .venv with the pinned packages
 
@@ -26,6 +26,9 @@ demo: $(READY)  ## run the whole workflow on the simulated micrographs of config
 
 test: $(READY)  ## run every test that CI runs
 	$(BIN)/python -m pytest -n $(CORES) --dist loadfile
+
+test-slurm: $(READY)  ## test on a real Slurm, which is started here for it (as root; docs/cluster.md)
+	$(BIN)/python -m pytest -x tests/cluster
 
 lint: $(READY)  ## check style (ruff, snakefmt) and rules (snakemake --lint)
 	$(BIN)/ruff check .

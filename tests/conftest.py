@@ -14,6 +14,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import pytest
 import yaml
 
+collect_ignore = ["cluster"]  # needs a Slurm: make test-slurm
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 REAL_DATA = Path(os.environ.get("CLEARICE_REAL_DATA", REPOSITORY.parent / "shared" / "data"))
 

@@ -13,6 +13,7 @@ that a job sees another machine. Its power goes off when the first process in it
 """
 
 import argparse
+import importlib.util
 import os
 import shutil
 import signal
@@ -46,6 +47,8 @@ def why_not():
     if missing:
         install = "apt-get install --no-install-recommends"
         return f"programs are missing: {install} {' '.join(sorted(missing))}"
+    if importlib.util.find_spec("snakemake_executor_plugin_slurm") is None:
+        return "the plugin is missing: .venv/bin/pip install -e '.[cluster]' -c constraints.txt"
     if os.geteuid():
         return "Slurm's daemons are started as root: use a container or a virtual machine"
     conf = ETC / "slurm.conf"
@@ -78,6 +81,9 @@ class LoopbackSlurm:
         self._wait_for("scontrol ping | grep -q UP")
         for node in self.nodes:
             self.power_on(node)
+        # Those that an earlier test broke.
+        resume = ["scontrol", "update", f"nodename={','.join(self.nodes)}", "state=resume"]
+        subprocess.run(resume, capture_output=True, check=False)
         idle = f"test $(sinfo -h -N -p {CPU_PARTITION} -t idle -o %N | wc -l) = {self.n_nodes}"
         self._wait_for(idle)
 
@@ -101,10 +107,10 @@ class LoopbackSlurm:
         (self.folder / "spool" / node).mkdir(exist_ok=True)
         inside = (
             f"hostname {node}; mount --bind {boot_id} /proc/sys/kernel/random/boot_id; "
-            f"exec slurmd -D -N {node}"
+            f"slurmd -D -N {node} & wait"  # the first process must reap what jobs leave
         )
         spaces = ["unshare", "--uts", "--pid", "--fork", "--mount-proc", "--kill-child"]
-        self._daemon(node, [*spaces, "sh", "-c", inside])
+        self._daemon(node, [*spaces, "bash", "-c", inside])
 
     def power_off(self, node):
         """Kill all that runs on a node at once: its slurmd, its jobs. Slurm is not told."""

@@ -57,13 +57,18 @@ def acquire(file):
 
 def write_holder(file):
     """Write into the open file who holds it."""
+    file.seek(0)
+    file.truncate()
+    file.write(this_holder())
+    file.flush()
+
+
+def this_holder():
+    """Return a line that says who this process is, for holder_in()."""
     job = os.environ.get("SLURM_JOB_ID")
     since = datetime.datetime.now().astimezone().isoformat(" ", "seconds")
     holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": since, "boot": boot_id()}
-    file.seek(0)
-    file.truncate()
-    file.write(json.dumps(holder | ({"slurm_job": job} if job else {})) + "\n")
-    file.flush()
+    return json.dumps(holder | ({"slurm_job": job} if job else {})) + "\n"
 
 
 def boot_id():

@@ -47,6 +47,18 @@ def take_over(snakemake_folder, *, unlock=False):
     )
 
 
+def is_alive(snakemake_folder, holder):
+    """Return whether the run that `holder` names is known to live: it holds its record."""
+    for path in (Path(snakemake_folder) / FOLDER).glob(f"*.{holder.get('pid')}.json"):
+        with contextlib.suppress(FileNotFoundError), open(path, "r+", encoding="utf-8") as file:
+            if holder_in(file.read(4096)).get("host") == holder["host"]:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    return True
+    return False
+
+
 def _others(folder, unlock):
     """Return [(path of a record, holder)] of the runs that are gone, may live, and live."""
     gone, unknown, living = [], [], []

@@ -14,6 +14,7 @@ COMMANDS = {  # name of the module in this room -> what it does
     "verify": "check results: counts, sizes, hashes, pairing, leaks between the splits, sources",
     "compare": "judge an implementation against the reference bundle",
     "shard": "cut one micrograph, or one pair of halves, into patches",
+    "cancel": "end the Slurm jobs of a run that was killed",
 }
 
 
