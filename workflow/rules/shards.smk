@@ -22,8 +22,8 @@ rule shard_micrograph:
     threads: 2  # one per side
     resources:
         **asks("shard_micrograph"),
-    # The script also takes micrographs.on_error from the configuration: as a param, a change
-    # between stop and skip would cut every shard again, to the same bytes.
+    # The script also takes micrographs.on_error and patches.scratch from the configuration: as
+    # params, a change would cut every shard again, to the same bytes.
     params:
         code=code_of("shard_micrograph"),
         micrograph=name_of_job,
@@ -34,7 +34,7 @@ rule shard_micrograph:
         was_there=lambda wildcards: MICROGRAPHS[wildcards.micrograph].is_there
         and config["micrographs"]["source"] == "files",
         states=source_states,
-        patches=config["patches"],
+        patches={k: v for k, v in config["patches"].items() if k != "scratch"},
         dtype=config["dataset"]["dtype"],
     script:
         "../scripts/shard_micrograph.py"

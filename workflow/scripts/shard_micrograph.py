@@ -6,6 +6,7 @@ from clearice.bridge import run_job
 from clearice.shards.sharding import shard_micrograph
 
 if "snakemake" in globals():
-    # Not a param: to stop or skip changes no shard that is there.
+    # No params: neither to stop or skip, nor the way of the patches changes a shard that is there.
     on_error = snakemake.config["micrographs"]["on_error"]
-    run_job(functools.partial(shard_micrograph, on_error=on_error), snakemake)
+    scratch = snakemake.config["patches"]["scratch"]
+    run_job(functools.partial(shard_micrograph, on_error=on_error, scratch=scratch), snakemake)

@@ -12,6 +12,7 @@ import xxhash
 
 from clearice.files import atomic_path
 from clearice.shards.patches import ALIGNMENT_BYTES, PatchCutter
+from clearice.shards.scratch import by_way_of
 
 DIRECT_BYTES = 1 << 26  # smaller files are better left in the page cache for the next step
 _DIRECT = getattr(os, "O_DIRECT", 0)  # Linux only
@@ -74,16 +75,20 @@ class PatchFile:
         return {"path": name, "bytes": self._n_bytes, "xxh3": self._digest.hexdigest()}
 
 
-def write_patches(path, blocks, record):
+def write_patches(path, blocks, record, scratch=None):
     """Write the patches that `record` lists; return its entry of the file.
 
     `blocks` yields the rows of the image, float (b, W), in order. A record without patches
-    makes an empty file.
+    makes an empty file. `scratch`: a folder that the patches are first written to.
     """
     n_patches, size_px = record["n_patches"], record["patch_size_px"]
     stored = storage_dtype(record["dtype"])
     patch_bytes = size_px * size_px * stored.itemsize
-    with atomic_path(path) as temporary, PatchFile(temporary, n_patches, patch_bytes) as file:
+    with (
+        atomic_path(path) as temporary,
+        by_way_of(scratch, temporary) as place,
+        PatchFile(place, n_patches, patch_bytes) as file,
+    ):
         if n_patches:
             origins = np.stack([record["y"], record["x"]], axis=1)
             cutter = PatchCutter(record["width_px"], size_px, origins, stored, file.write)

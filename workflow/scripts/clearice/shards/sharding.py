@@ -18,6 +18,7 @@ from clearice.shards.record import (
     source_entry,
     write_record,
 )
+from clearice.shards.scratch import scratch_folder
 from clearice.shards.sides import images_of, side_rows, survey_sides
 from clearice.shared_heap import share_heap
 
@@ -37,6 +38,7 @@ def shard_micrograph(
     pixel_size_angstrom=None,
     set_aside=None,
     was_there=False,
+    scratch=None,
     **_only_for_the_workflow,
 ):
     """Write the shard of `micrograph`: two files of patches (n, size, size) and their record.
@@ -45,11 +47,12 @@ def shard_micrograph(
     states, and is used in place of the header's. A bad micrograph leaves a record
     with status rejected and two empty files, or raises InputError with `on_error` stop. So does
     one that is `set_aside`, for that reason and unopened, and with `was_there` (when the run began)
-    one that vanished.
+    one that vanished. `scratch` names a folder of the node that patches are first written to.
     Returns path -> [(bytes, XXH3-64)] of the two.
     """
     paths = [input] if target is None else [input, target]
     shard = paths, (input_bin, target_bin), record, micrograph, patches, dtype
+    shard += (scratch_folder(scratch),)
     if was_there and not set_aside:
         set_aside = _vanished(paths)
     try:
@@ -71,6 +74,7 @@ def _cut(
     micrograph,
     patches,
     dtype,
+    scratch,
     pixel_size_angstrom,
     on_error,
     set_aside,
@@ -105,7 +109,7 @@ def _cut(
         new = new_record(micrograph, patches, kind, dtype, checks=checks, **sources, **facts)
         Path(record).unlink(missing_ok=True)  # it comes last: until then there is no shard
         rows = side_rows(images, limits, new, patches)
-        writes = pool.map(write_patches, binaries, rows, (new, new))
+        writes = pool.map(write_patches, binaries, rows, [new] * 2, [scratch] * 2)
         new["files"] = dict(zip(("input", "target"), writes, strict=True))
     if file_states(paths) != before and not set_aside:
         raise InputError(
