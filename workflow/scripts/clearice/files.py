@@ -1,6 +1,7 @@
 """Files that are whole or absent: temporary name, fsync, rename; and their hashes."""
 
 import contextlib
+import errno
 import glob
 import json
 import os
@@ -11,6 +12,8 @@ from clearice.errors import InputError
 from clearice.wording import made_again
 
 _BLOCK_BYTES = 1 << 18
+# What file systems answer that can't write a folder out by itself (SMB, some FUSE).
+_NO_FOLDER_SYNC = {errno.EINVAL, errno.EBADF, errno.ENOSYS, errno.EOPNOTSUPP}
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a FIFO",
@@ -51,10 +54,16 @@ def remove_leftovers(path):
 
 
 def sync_folder(folder):
-    """Make a rename in `folder` survive a power cut (POSIX: fsync of the directory)."""
+    """Make a rename in `folder` survive a power cut (POSIX: fsync of the directory).
+
+    Where a file system has no such thing, it is left to it.
+    """
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER_SYNC:
+            raise
     finally:
         os.close(descriptor)
 

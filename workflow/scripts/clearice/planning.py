@@ -10,6 +10,7 @@ from clearice.dataset.manifest import ITEM_BYTES, SIDES, patch_bytes
 from clearice.dataset.micrograph_table import FLOAT16_ADVICE
 from clearice.disk import disk_full, free_bytes
 from clearice.errors import InputError
+from clearice.micrographs.finding.distinct import require_told_apart
 from clearice.micrographs.finding.links import links_in_words
 from clearice.micrographs.halves.fit import check_headers
 from clearice.micrographs.mrc import open_micrograph
@@ -219,6 +220,7 @@ def check_start(config, micrographs, jobs):
     `jobs` as for check_disk. Costs the reading of headers and of a few rows, and nothing if no
     micrograph is cut or listed.
     """
+    require_told_apart([files.key for files in micrographs.values()], existing(FOLDERS["shards"]))
     planned, is_made = None, config["micrographs"]["source"] == "simulation"
     if not is_made and {rule for rule, _ in jobs} & {"shard_micrograph", "list_micrographs"}:
         check_denoised_dtype(config, micrographs)

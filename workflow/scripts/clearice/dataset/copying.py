@@ -1,6 +1,6 @@
 """The raw patch files of shards: checked against their records, and copied while hashed."""
 
-import errno
+import contextlib
 import os
 from pathlib import Path
 
@@ -12,7 +12,6 @@ from clearice.files import open_regular, xxh3_of_file
 from clearice.wording import made_again
 
 BLOCK_BYTES = 8 << 20
-_NO_COPY_RANGE = {errno.ENOSYS, errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM}
 
 
 def check_shard(record_path, record):
@@ -77,7 +76,8 @@ def _copy_block(source, source_offset, target, target_offset, block):
     dataset takes no room of its own there.
     """
     done = 0
-    try:
+    # File systems refuse it in many ways; what is a fault of the disk, writing runs into, too.
+    with contextlib.suppress(OSError):
         while done < len(block) and hasattr(os, "copy_file_range"):  # Linux
             copied = os.copy_file_range(
                 source, target, len(block) - done, source_offset + done, target_offset + done
@@ -85,9 +85,6 @@ def _copy_block(source, source_offset, target, target_offset, block):
             if copied == 0:
                 break
             done += copied
-    except OSError as error:
-        if error.errno not in _NO_COPY_RANGE:
-            raise
     while done < len(block):
         done += os.pwrite(target, block[done:], target_offset + done)
 

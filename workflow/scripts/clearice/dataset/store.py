@@ -24,7 +24,11 @@ from clearice.locks import only_process
 # What a crash may cost: each commit waits for the disk (four fsyncs).
 _COMMIT_BYTES = 1 << 30
 _JOURNAL_VERSION = 1
-_NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
+# What file systems answer that have none, or not between two folders (AFS, quotas per folder).
+_NO_HARD_LINKS = {
+    *(errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV),
+    *(errno.EACCES, errno.EINVAL),
+}
 
 
 def grow(store, split, shards, stamp=None, distrusted=False):
@@ -83,6 +87,9 @@ def publish(store, split, side, declared):
     declared.unlink(missing_ok=True)
     try:
         os.link(stored, declared)
+    except FileExistsError:  # NFS asked twice, because the first answer was lost
+        if not os.path.samefile(stored, declared):
+            raise
     except OSError as error:
         if error.errno not in _NO_HARD_LINKS:
             raise

@@ -1,8 +1,11 @@
 """Every micrograph has a name of its own; names and paths are text that tables can hold."""
 
+import os
+import tempfile
+
 from clearice.errors import InputError
 from clearice.micrographs.names import is_usable
-from clearice.wording import listed
+from clearice.wording import LISTED, listed
 
 
 def require_distinct(found):
@@ -22,6 +25,31 @@ def named_twice(paths_by_name):
         expected="one name per micrograph, whatever its folder",
         advice="rename the files, or name them in a .tsv",
     )
+
+
+def require_told_apart(keys, folder):
+    """Raise InputError for keys that are one name in the existing `folder`, where case is ignored.
+
+    The files of one micrograph would replace those of another. Only where keys differ in nothing
+    but case does it cost anything: a file that is made and removed.
+    """
+    by_fold = {}
+    for key in keys:
+        by_fold.setdefault(key.casefold(), []).append(key)
+    alike = [same for same in by_fold.values() if len(same) > 1]
+    if alike and _ignores_case(folder):
+        raise InputError(
+            "the file system does not tell upper case from lower",
+            file=folder,
+            found="; ".join(" and ".join(sorted(same)) for same in sorted(alike)[:LISTED]),
+            advice="rename those micrographs, or use another file system for the results",
+        )
+
+
+def _ignores_case(folder):
+    with tempfile.NamedTemporaryFile(prefix="clearice-Case-", dir=folder) as file:
+        name = os.path.basename(file.name).replace("clearice-Case-", "clearice-cASE-")
+        return os.path.exists(os.path.join(folder, name))
 
 
 def require_text(found):

@@ -41,7 +41,8 @@ def _identity(directory, path):
         status = os.stat(os.path.join(directory, path))
     except OSError:
         return path
-    return status.st_dev, status.st_ino
+    # Inode numbers alone may be hashes (SMB, sshfs, object stores), which can be equal by chance.
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _own_parts(directory, path):
