@@ -11,7 +11,12 @@ import shutil
 import sys
 from pathlib import Path
 
-SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
+# Not workflow.basedir: as a module of another workflow that is the other one's.
+RULES = workflow.current_basedir.get_path_or_uri(secret_free=True)
+if not os.path.isdir(RULES):  # its library could not be imported
+    sys.exit(f"error: {RULES}: clearice is used from a folder; clone it (docs/reuse.md)")
+REPOSITORY = Path(RULES).parents[1]
+SCRIPTS = REPOSITORY / "workflow" / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 from clearice.config import complete_config, read_config, require_weights, trained_architectures
@@ -34,9 +39,12 @@ def say(line):
         print(f"note: {line}", file=sys.stderr)
 
 
+given = {}
 try:
     # Read before Snakemake does, which does not say what is wrong with it, and in which line.
-    given = read_config("config.yaml") if os.path.exists("config.yaml") or not config else {}
+    # A module's `config:` comes from the workflow that uses it, whose config.yaml is its own.
+    if not workflow.modifier.skip_configfile and (os.path.exists("config.yaml") or not config):
+        given = read_config("config.yaml")
 except InputError as error:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(1)

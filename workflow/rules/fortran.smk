@@ -5,8 +5,8 @@ WRITES  results/fortran/clearice_parity, clearice_train, clearice_load
 """
 
 FORTRAN_SOURCES = sorted(
-    str(Path("..") / path.relative_to(workflow.basedir))
-    for path in Path(workflow.basedir, "fortran").rglob("*")
+    str(Path("..") / path.relative_to(REPOSITORY))
+    for path in (REPOSITORY / "fortran").rglob("*")
     if path.suffix == ".f90" or path.name == "Makefile"
 )
 

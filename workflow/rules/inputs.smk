@@ -100,7 +100,7 @@ def implementation(key):
 def program_paths(wildcards):
     """Return the files that the command of an implementation names."""
     words = shlex.split(implementation("command")(wildcards))
-    paths = [Path(word.replace("{repository}", str(workflow.basedir))) for word in words]
+    paths = [Path(word.replace("{repository}", str(REPOSITORY))) for word in words]
     return [path for path in paths if path.is_file()]
 
 
@@ -204,9 +204,12 @@ def begin_run():
     if run_id := getattr(getattr(workflow.scheduler, "_executor", None), "run_uuid", None):
         remember_run(".snakemake", run_id)
     jobs, needed = list(workflow.dag.needrun_jobs()), []
+    # As a module of another workflow: rules have other names, and not all jobs are ours.
+    own = {proxy.rule.name: name for name, proxy in rules._rules.items()}
     for job in jobs:
-        files = MICROGRAPHS.get(job.wildcards_dict.get("micrograph"))
-        needed.append((job.rule.name, files and files.name))
+        if job.rule.name in own:
+            files = MICROGRAPHS.get(job.wildcards_dict.get("micrograph"))
+            needed.append((own[job.rule.name], files and files.name))
     try:
         require_address_space()
         check_start(config, by_name, needed)

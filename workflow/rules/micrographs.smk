@@ -34,10 +34,6 @@ if config["micrographs"]["source"] == "simulation":
 
 if config["micrographs"]["source"] == "empiar":
 
-    # Compute nodes of a cluster often have no way out to the internet.
-    localrules:
-        fetch_micrograph,
-
     rule fetch_micrograph:
         """Download one micrograph of an EMPIAR entry, in parallel ranges that can be resumed."""
         # No code among the inputs, and the output is updated: a new version of clearice asks the
@@ -48,6 +44,8 @@ if config["micrographs"]["source"] == "empiar":
             "results/micrographs/{micrograph}.log",
         benchmark:
             "results/micrographs/{micrograph}.benchmark.tsv"
+        # Compute nodes of a cluster often have no way out to the internet.
+        localrule: True
         conda:
             "../../envs/data.yaml"
         # As many cores as connections: few files at once, so that the archive is not flooded.
