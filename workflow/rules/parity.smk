@@ -39,7 +39,12 @@ rule compare_implementation:
         output="results/parity/{implementation}/output",
     output:
         verdict="results/parity/{implementation}/verdict.json",
-        text="results/parity/{implementation}/verdict.txt",
+        text=report(
+            "results/parity/{implementation}/verdict.txt",
+            caption="../report/captions/verdict.rst",
+            category="Parity",
+            labels={"implementation": "{implementation}"},
+        ),
         junit="results/parity/{implementation}/junit.xml",
     log:
         "results/parity/{implementation}/compare_implementation.log",

@@ -22,15 +22,30 @@ TEMPLATES = [
 ]
 
 
+def shown(name, category):
+    """Return the path of a file of the report that `snakemake --report` shows, too."""
+    caption = f"../report/captions/{Path(name).stem}.rst"
+    return report(f"results/report/{name}", caption=caption, category=category)
+
+
+report: "../report/captions/workflow.rst"
+
+
 rule report:
     """Write the page; what was not asked for (denoising, parity, halves) it says, and goes on."""
     input:
         unpack(report_inputs),
     output:
-        page="results/report/index.html",
+        page=shown("index.html", "Report"),
         summary="results/report/summary.json",
-        pictures=multiext("results/report/", "loss.svg", "frc.svg", "patches.png", "examples.png"),
-        tables=multiext("results/report/", "micrographs.tsv", "steps.tsv", "parity.tsv", "frc.tsv"),
+        pictures=[
+            shown(name, "Figures")
+            for name in ("loss.svg", "frc.svg", "patches.png", "examples.png")
+        ],
+        tables=[
+            shown(name, "Tables")
+            for name in ("micrographs.tsv", "steps.tsv", "parity.tsv", "frc.tsv")
+        ],
     log:
         "results/report/report.log",
     benchmark:
