@@ -105,6 +105,16 @@ def test_what_can_not_go_well_stops_it_before_the_first_job(tmp_path):
     assert not (tmp_path / "workflow/results/shards").exists()
 
 
+@pytest.mark.parametrize("line", ['prefix: "other"', 'replace_prefix: {"results/": "other/"}'])
+def test_a_prefix_is_refused_in_one_line(tmp_path, line):
+    snakefile = SNAKEFILE.replace("module clearice:", f"module clearice:\n    {line}")
+    write_outer(tmp_path / "workflow", TINY_CONFIG, snakefile)
+    status, said = snakemake(tmp_path / "workflow", "--dry-run")
+    assert status == 1
+    assert "error: clearice is no module with a prefix" in said
+    assert "Traceback" not in said
+
+
 def test_without_a_clone_it_says_what_to_do(tmp_path, monkeypatch):
     """Snakemake can read rules from a repository on the web, but Python no library."""
     rules = REPOSITORY / "workflow" / "rules" / "common.smk"

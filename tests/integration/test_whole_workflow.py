@@ -1,6 +1,7 @@
 """A tiny full run, then what a user does next: run again, lose a file, add a file."""
 
 import json
+import re
 import shutil
 
 import mrcfile
@@ -47,6 +48,17 @@ def test_the_dataset_is_what_a_fortran_program_expects(run):
         for half in ("input", "target"):
             path = dataset / f"{split}_{half}.bin"
             assert path.stat().st_size == described["n_patches"] * 64 * 64 * 4
+
+
+def test_snakemakes_own_report_shows_the_results_and_loads_nothing(run, tmp_path):
+    run_snakemake(run, "--report", str(tmp_path / "report.html"))
+    page = (tmp_path / "report.html").read_text()
+    shown = {"index.html", "loss.svg", "examples.png", "micrographs.tsv", "verdict.txt"}
+    assert {name for name in shown if f'"name": "{name}"' in page} == shown
+    assert "Fourier ring correlation with the raw other half" in page  # a caption
+    tags = re.findall(r"<(?:script|link|img|iframe)[^>]*", page)
+    assert tags
+    assert not [tag for tag in tags if re.search(r"(?:src|href)=[\"']?(?:https?:)?//", tag)]
 
 
 def test_a_second_run_has_nothing_to_do(run):

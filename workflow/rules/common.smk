@@ -15,6 +15,9 @@ from pathlib import Path
 RULES = workflow.current_basedir.get_path_or_uri(secret_free=True)
 if not os.path.isdir(RULES):  # its library could not be imported
     sys.exit(f"error: {RULES}: clearice is used from a folder; clone it (docs/reuse.md)")
+if workflow.modifier.path_modifier.replace_prefix("results/") != "results/":
+    # The paths of params, and of files that are read here, are not Snakemake's to change.
+    sys.exit("error: clearice is no module with a prefix; give it a --directory (docs/reuse.md)")
 REPOSITORY = Path(RULES).parents[1]
 SCRIPTS = REPOSITORY / "workflow" / "scripts"
 sys.path.insert(0, str(SCRIPTS))
