@@ -105,3 +105,9 @@ def code_fingerprint(script, *files):
     """Return the fingerprints of a script and of other files as one text."""
     paths = [SCRIPTS / f"{script}.py", *(SCRIPTS.parent / file for file in files)]
     return " ".join(map(fingerprint, paths))
+
+
+def in_report(name, category):
+    """Return the path of a file of results/report; `snakemake --report` shows it, too."""
+    caption = f"../report/captions/{Path(name).stem}.rst"
+    return report(f"results/report/{name}", caption=caption, category=category)

@@ -22,12 +22,6 @@ TEMPLATES = [
 ]
 
 
-def shown(name, category):
-    """Return the path of a file of the report that `snakemake --report` shows, too."""
-    caption = f"../report/captions/{Path(name).stem}.rst"
-    return report(f"results/report/{name}", caption=caption, category=category)
-
-
 report: "../report/captions/workflow.rst"
 
 
@@ -36,14 +30,14 @@ rule report:
     input:
         unpack(report_inputs),
     output:
-        page=shown("index.html", "Report"),
+        page=in_report("index.html", "Report"),
         summary="results/report/summary.json",
         pictures=[
-            shown(name, "Figures")
+            in_report(name, "Figures")
             for name in ("loss.svg", "frc.svg", "patches.png", "examples.png")
         ],
         tables=[
-            shown(name, "Tables")
+            in_report(name, "Tables")
             for name in ("micrographs.tsv", "steps.tsv", "parity.tsv", "frc.tsv")
         ],
     log:
