@@ -162,15 +162,14 @@ class LoopbackSlurm:
     def _start_accounting(self):
         """MariaDB and slurmdbd: sacct answers, as on most clusters."""
         data, socket_path = self.folder / "database", self.folder / "database" / "socket"
-        shutil.chown(data, "mysql", "mysql")
-        as_mysql = ["--no-defaults", "--user=mysql", f"--datadir={data}/data"]
+        as_root = ["--no-defaults", "--user=root", f"--datadir={data}/data"]
         if not (data / "data" / "mysql").is_dir():
-            command = ["mariadb-install-db", *as_mysql, "--skip-test-db"]
+            command = ["mariadb-install-db", *as_root, "--skip-test-db"]
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         self._daemon(
             "mariadbd",
             [
-                *("mariadbd", *as_mysql, f"--socket={socket_path}", "--bind-address=127.0.0.1"),
+                *("mariadbd", *as_root, f"--socket={socket_path}", "--bind-address=127.0.0.1"),
                 *(f"--port={DATABASE_PORT}", f"--pid-file={data}/own_pid"),
                 *("--innodb-buffer-pool-size=64M", "--innodb-flush-log-at-trx-commit=0"),
             ],

@@ -187,7 +187,7 @@ def _denoised(job):
 
 def _validated(job):
     mib, minutes, _ = _denoised(job)
-    return mib + 40 * job.px / _MIB, 4 * minutes, 1
+    return mib + 8 * job.px / _MIB, 4 * minutes, 1
 
 
 def _reported(job):
