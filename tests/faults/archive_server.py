@@ -1,6 +1,7 @@
 """A small archive on 127.0.0.1 that misbehaves on request."""
 
 import contextlib
+import email.utils
 import re
 import ssl
 import threading
@@ -27,15 +28,55 @@ def micrograph_bytes(directory, seed=0):
     return content
 
 
+ROW = (
+    '<tr><td valign="top"><img src="/icons/{icon}.gif" alt="[   ]"></td><td><a href="{link}">{name}'
+    '</a></td><td align="right">{modified}  </td><td align="right">{size}</td><td>&nbsp;</td></tr>'
+)
+
+
+def apache_page(folder, files):
+    """Return the page that EMPIAR's server makes of a folder: name -> (modified, bytes or None).
+
+    Times to the minute, sizes to two or three digits, names cut after 23 letters.
+    """
+    rows = [
+        ROW.format(
+            icon="folder" if size is None else "unknown",
+            link=urllib.parse.quote(name),
+            name=name if len(name) <= 23 else f"{name[:20]}..&gt;",
+            modified=f"{modified:%Y-%m-%d %H:%M}",
+            size="  - " if size is None else _rounded(size),
+        )
+        for name, (modified, size) in sorted(files.items())
+    ]
+    title = f"Index of {folder}"
+    heads = '<a href="?C=N;O=D">Name</a> <a href="?C=M;O=A">Last modified</a>'
+    top = f'<a href="{folder.rsplit("/", 2)[0]}/">Parent Directory</a>'
+    table = "\n".join([f"<tr><th>{heads}</th></tr>", f"<tr><td>{top}</td></tr>", *rows])
+    page = (
+        f"<html>\n <head><title>{title}</title></head>\n <body>\n<h1>{title}</h1>\n<table>{table}"
+    )
+    return f"{page}\n</table>\n</body></html>\n".encode()
+
+
+def _rounded(size):
+    for unit in ("", "K", "M", "G"):
+        if size < 1000:
+            return f"{size:.1f}{unit}" if unit and size < 10 else f"{size:.0f}{unit}"
+        size /= 1024
+    return f"{size:.0f}T"
+
+
 class Archive:
     """`files`: path -> bytes. `misbehave(request)` names what goes wrong with a request, or None.
 
-    A request is a dict: path, first and stop (None without a range), number (counts from 0).
-    `headers(request)` are sent with every file.
+    A request is a dict: path, first and stop (None without a range), number (counts from 0),
+    sent_bytes of the answer's body. `headers(request)` are sent with every file, and
+    `modified` (path -> datetime) as Last-Modified.
     """
 
     def __init__(self, certificate=None):
-        self.files, self.requests = {}, []
+        self.files, self.requests, self.modified = {}, [], {}
         self.misbehave = lambda request: None
         self.headers = lambda request: {}
         self.released = threading.Event()  # set at the end, so that nothing waits any longer
@@ -54,6 +95,36 @@ class Archive:
             context.load_cert_chain(*certificate)
             self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
         self.url = f"{scheme}://127.0.0.1:{self.server.server_port}"
+
+    def publish(self, path, content, modified):
+        """Put a file into the archive, and into the page of its folder."""
+        self.files[path], self.modified[path] = content, modified
+        self.list_folder(path.rpartition("/")[0] + "/")
+
+    def withdraw(self, path):
+        """Take a file out of the archive, and out of the page of its folder."""
+        del self.files[path], self.modified[path]
+        self.list_folder(path.rpartition("/")[0] + "/")
+
+    def list_folder(self, folder, without=()):
+        """Make the page of a folder; it leaves out the files `without`, which are there."""
+        names = {path: path.removeprefix(folder) for path in self.modified}
+        self.files[folder] = apache_page(
+            folder,
+            {
+                name: (self.modified[path], len(self.files[path]))
+                for path, name in names.items()
+                if path.startswith(folder) and "/" not in name and name not in without
+            },
+        )
+
+    def traffic(self, since=0):
+        """Return path -> (requests, bytes of answers) of the requests from that number on."""
+        counts = {}
+        for request in self.requests[since:]:
+            number, sent = counts.get(request["path"], (0, 0))
+            counts[request["path"]] = number + 1, sent + request["sent_bytes"]
+        return counts
 
     def ranges(self, since=0):
         """Return the requested (first, stop), without the requests for the header."""
@@ -91,9 +162,9 @@ class _Handler(BaseHTTPRequestHandler):
                 "first": first,
                 "stop": stop,
                 "number": len(archive.requests),
+                "sent_bytes": 0,
             }
             archive.requests.append(request)
-            self.asked = request
             archive.under_way += 1
             self.counted = 1
             archive.most_under_way = max(archive.most_under_way, archive.under_way)
@@ -115,6 +186,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if fault == "503":
             self.page(503)
+        elif fault == "404":
+            self.page(404)
         elif fault == "page":
             self.page(200)
         elif fault == "page without a type":
@@ -123,6 +196,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send(302, {"Location": fault.removeprefix("redirect to ")}, b"")
         elif body is None:
             self.page(404)
+        elif path.startswith("/api/"):
+            self.send(200, {"Content-Type": "application/json"}, body, fault)
         elif path.endswith("/"):
             headers = {"Content-Type": "text/html;charset=UTF-8"}
             self.send(200, headers, body[: len(body) // 2] if fault == "cut short" else body)
@@ -149,8 +224,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def send(self, status, headers, body, fault=None):
         self.send_response(status)
-        for key, value in {**headers, **self.archive.headers(self.asked)}.items():
+        headers = {**headers, **self.archive.headers(self.asked)}
+        if status < 300 and (modified := self.archive.modified.get(self.asked["path"])):
+            headers.setdefault("Last-Modified", email.utils.format_datetime(modified, usegmt=True))
+        for key, value in headers.items():
             self.send_header(key, str(value))
+        self.asked["sent_bytes"] = len(body)
         self.end_headers()
         if fault == "slow":
             time.sleep(0.02)

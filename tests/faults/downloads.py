@@ -14,6 +14,21 @@ HURRY = dataclasses.replace(CALM, stall_s=0.3)  # where the archive stalls on pu
 RANGE_BYTES = 1 << 15
 
 
+def entry_settings(base_url, **changes):
+    """Return the `empiar` section for the folder d of an entry of a local archive."""
+    settings = {
+        "entry": "10025",
+        "directory": "d",
+        "pattern": "*.mrc",
+        "limit": None,
+        "list_again": True,
+        "base_url": base_url,
+        "api_url": None,
+        "connections": 2,
+    }
+    return settings | changes
+
+
 def fetch(archive, path, connections=3, fault=None, **options):
     patience = HURRY if fault in ("stall", "trickle") else CALM
     fetch_file(archive.url + FILE, path, connections, patience, RANGE_BYTES, **options)

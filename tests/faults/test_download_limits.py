@@ -10,7 +10,7 @@ from clearice.micrographs.empiar.download import fetch_file
 from clearice.micrographs.empiar.listing import list_entry
 from clearice.micrographs.mrc_header import HEADER_BYTES
 from faults.archive_server import FILE
-from faults.downloads import HURRY, RANGE_BYTES, fetch, refused
+from faults.downloads import HURRY, RANGE_BYTES, entry_settings, fetch, refused
 from faults.scripted_server import scripted_server
 from small_disk import small_disk
 
@@ -80,9 +80,8 @@ def test_no_part_of_an_answer_can_hold_a_download(script, tmp_path):
 
 @pytest.mark.parametrize("script", WITHOUT_A_BODY, indirect=True)
 def test_no_part_of_an_answer_can_hold_a_listing(script, tmp_path):
-    settings = {"entry": "10025", "directory": "d", "pattern": "*", "limit": None}
     with pytest.raises(InputError) as caught:
-        list_entry({**settings, "base_url": script[0]}, tmp_path, SOON)
+        list_entry(entry_settings(script[0], pattern="*"), tmp_path, SOON)
     assert str(caught.value).startswith(script[0])
     assert len(str(caught.value)) < 600
     assert list(tmp_path.iterdir()) == []

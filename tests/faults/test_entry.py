@@ -3,11 +3,13 @@
 import pytest
 
 from clearice.errors import InputError
+from clearice.micrographs.empiar.addresses import file_url
 from clearice.micrographs.empiar.connection import Patience
-from clearice.micrographs.empiar.listing import file_url, list_entry
+from clearice.micrographs.empiar.listing import list_entry
 from clearice.shards.record import read_shard_record
 from conftest import planned_jobs, run_snakemake, write_config
 from faults.archive_server import FILE, micrograph_bytes, running_archive
+from faults.downloads import entry_settings
 
 HURRY = Patience(stall_s=0.3, attempts=4, first_pause_s=0.01, longest_pause_s=0.02)
 FOLDER = "/10025/data/averaged/"
@@ -34,14 +36,7 @@ def archive(monkeypatch):
 
 @pytest.fixture
 def settings(archive):
-    return {
-        "entry": "10025",
-        "directory": "data/averaged",
-        "pattern": "*.mrc",
-        "limit": None,
-        "base_url": archive.url,
-        "connections": 2,
-    }
+    return entry_settings(archive.url, directory="data/averaged")
 
 
 def unlisted(settings, directory):
@@ -51,14 +46,27 @@ def unlisted(settings, directory):
     return str(caught.value)
 
 
-def test_an_entry_is_listed_once(archive, settings, tmp_path):
+def test_an_entry_is_listed_once_if_wanted(archive, settings, tmp_path):
+    settings["list_again"] = False
     for _ in range(3):
         assert list_entry(settings, tmp_path, HURRY) == ["a.mrc", "b.mrc", "c d+1.mrc"]
     assert list_entry({**settings, "pattern": "[ab].mrc"}, tmp_path, HURRY) == ["a.mrc", "b.mrc"]
     assert list_entry({**settings, "limit": 1}, tmp_path, HURRY) == ["a.mrc"]
     assert len(archive.requests) == 1
     cache = tmp_path / "results" / "micrographs" / "empiar_10025.tsv"
-    assert cache.read_text().splitlines()[:3] == [f"# {archive.url}{FOLDER}", "name", "a.mrc"]
+    first, asked, columns, row = cache.read_text().splitlines()[:4]
+    assert first == f"# {archive.url}{FOLDER}"
+    assert asked.startswith("# listed 20")
+    assert columns.split("\t") == ["name", "modified", "size", "revision", "release"]
+    assert row.split("\t") == ["a.mrc", "", "", "1", "1"]
+
+
+def test_an_entry_is_listed_again_by_each_run_and_by_no_job(archive, settings, tmp_path):
+    for _ in range(3):
+        list_entry(settings, tmp_path, HURRY)
+    assert len(archive.requests) == 3
+    list_entry(settings, tmp_path, HURRY, ask=False)
+    assert len(archive.requests) == 3
 
 
 def test_another_folder_is_listed_again(archive, settings, tmp_path):
@@ -115,7 +123,8 @@ def test_the_rule_downloads_and_another_mirror_downloads_nothing_again(
     assert planned_jobs(tmp_path, micrograph) == {}
     asked_before = len(archive.requests)
     run_snakemake(tmp_path, "--cores", "2", "--forcerun", "fetch_micrograph", "--", micrograph)
-    assert len(archive.requests) == asked_before + 1  # the header: the file is kept
+    # The listing and the header: the file is kept.
+    assert [r["stop"] for r in archive.requests[asked_before:]] == [None, 1024]
     assert (tmp_path / micrograph).read_bytes() == content
 
 

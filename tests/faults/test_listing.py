@@ -5,10 +5,10 @@ import dataclasses
 import pytest
 
 from clearice.errors import InputError
-from clearice.micrographs.empiar import listing
+from clearice.micrographs.empiar import listing_page
 from clearice.micrographs.empiar.listing import list_entry
 from faults.archive_server import running_archive
-from faults.downloads import CALM
+from faults.downloads import CALM, entry_settings
 from faults.scripted_server import scripted_server
 
 FOLDER = "/10025/d/"
@@ -26,8 +26,7 @@ def names_of(tmp_path, monkeypatch):
     def names_of(page, pattern="*.mrc"):
         with running_archive() as archive:
             archive.files[FOLDER] = page
-            settings = {"entry": "10025", "directory": "d", "pattern": pattern, "limit": None}
-            return list_entry({**settings, "base_url": archive.url}, tmp_path, CALM)
+            return list_entry(entry_settings(archive.url, pattern=pattern), tmp_path, CALM)
 
     return names_of
 
@@ -118,7 +117,7 @@ def test_many_names_that_do_not_fit_are_ten_and_a_number(names_of):
 
 
 def test_a_listing_that_takes_too_long_is_given_up(tmp_path, monkeypatch):
-    monkeypatch.setattr(listing, "_LISTING_S", 1.0)
+    monkeypatch.setattr(listing_page, "_LISTING_S", 1.0)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
 
     def script():  # always fast enough, never done
@@ -127,20 +126,18 @@ def test_a_listing_that_takes_too_long_is_given_up(tmp_path, monkeypatch):
             yield b"x" * 65536
             yield None
 
-    settings = {"entry": "10025", "directory": "d", "pattern": "*.mrc", "limit": None}
     with (
         scripted_server(script) as (url, _),
         pytest.raises(InputError, match="was not done"),
     ):
-        list_entry({**settings, "base_url": url}, tmp_path, CALM)
+        list_entry(entry_settings(url), tmp_path, CALM)
 
 
 @pytest.mark.parametrize(
     "damage", [b"", b"\xff\xfe", b"# other\nname\n", b"%s\nname\na/../../b.mrc\n"]
 )
 def test_a_kept_listing_that_is_damaged_is_asked_for_again(tmp_path, monkeypatch, archive, damage):
-    settings = {"entry": "10025", "directory": "d", "pattern": "*.mrc", "limit": None}
-    settings["base_url"] = archive.url
+    settings = entry_settings(archive.url, list_again=False)
     archive.files[FOLDER] = b"<html>" + LINK + b"</html>"
     list_entry(settings, tmp_path, CALM)
     kept = tmp_path / "results" / "micrographs" / "empiar_10025.tsv"

@@ -8,7 +8,7 @@ import pytest
 from clearice.errors import InputError
 from clearice.micrographs.empiar.listing import list_entry
 from faults.archive_server import FILE, running_archive
-from faults.downloads import CALM, fetch, refused
+from faults.downloads import CALM, entry_settings, fetch, refused
 
 OUTSIDE = ["ftp://127.0.0.1/a.mrc", "file:///etc/passwd", "data:text/plain,hello", "gopher://x/"]
 
@@ -68,9 +68,8 @@ def test_a_listing_does_not_fall_back_either(secure, archive, tmp_path):
     folder = "/10025/d/"
     archive.files[folder] = b'<html><a href="a.mrc">a</a></html>'
     secure.misbehave = lambda request: f"redirect to {archive.url}{folder}"
-    settings = {"entry": "10025", "directory": "d", "pattern": "*.mrc", "limit": None}
     with pytest.raises(InputError, match="away from https"):
-        list_entry({**settings, "base_url": secure.url}, tmp_path, CALM)
+        list_entry(entry_settings(secure.url), tmp_path, CALM)
     assert archive.requests == []
 
 

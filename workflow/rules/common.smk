@@ -42,6 +42,20 @@ def say(line):
         print(f"note: {line}", file=sys.stderr)
 
 
+def asks_archive():
+    """Whether an archive is asked what it has today: by a run and its dry run, and by no job."""
+    others = {"--unlock", "--lint", "--list-rules", "--summary", "--report", "--touch"}
+    return workflow.is_main_process and not others & set(sys.argv)
+
+
+def show_entry():
+    """Tell what the archive says of the entry: title, date, pixel size, dose."""
+    from clearice.micrographs.empiar.description import describe_entry
+
+    if described := describe_entry(config["empiar"], ".", say, asks_archive()):
+        say(described.in_words())
+
+
 given = {}
 try:
     # Read before Snakemake does, which does not say what is wrong with it, and in which line.
@@ -62,7 +76,10 @@ try:
     config.update(complete_config(config))
     require_weights(config)
     by_name = None if workflow.is_main_process else kept_list()  # name -> MicrographFiles
-    by_name = find_micrographs(config, say=say) if by_name is None else by_name
+    if by_name is None:
+        by_name = find_micrographs(config, say=say, ask=asks_archive())
+        if config["micrographs"]["source"] == "empiar":
+            show_entry()
     MICROGRAPHS = {files.key: files for files in by_name.values()}
     if config["split"]["test_micrographs"]:
         read_test_micrographs(config["split"]["test_micrographs"], by_name)

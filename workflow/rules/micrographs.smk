@@ -3,7 +3,7 @@
 READS   config.yaml; for source `empiar` the archive at empiar.base_url
 WRITES  results/micrographs/{micrograph}_EVN.mrc, _ODD.mrc, _truth.mrc, _centres.tsv
         (simulation)
-        results/micrographs/{micrograph}.mrc (empiar)
+        results/micrographs/{micrograph}.mrc, .download.json (empiar)
 """
 
 if config["micrographs"]["source"] == "simulation":
@@ -38,8 +38,11 @@ if config["micrographs"]["source"] == "empiar":
         """Download one micrograph of an EMPIAR entry, in parallel ranges that can be resumed."""
         # No code among the inputs, and the output is updated: a new version of clearice asks the
         # archive whether the file is the same instead of downloading hundreds of gigabytes again.
+        input:
+            unpack(nothing_but_a_look),
         output:
             micrograph=update("results/micrographs/{micrograph}.mrc"),
+            record=update("results/micrographs/{micrograph}.download.json"),
         log:
             "results/micrographs/{micrograph}.log",
         benchmark:
@@ -58,5 +61,6 @@ if config["micrographs"]["source"] == "empiar":
         params:
             file=lambda wildcards: "{entry}/{directory}/".format_map(config["empiar"])
             + f"{name_of(wildcards.micrograph)}.mrc",
+            revision=revision_of,  # one more where the archive has another file of that name
         script:
             "../scripts/fetch_micrograph.py"

@@ -53,5 +53,6 @@ rule report:
         config=config,
         title=lambda wildcards: config["report"]["title"],  # braces in it are no wildcards
         examples=config["report"]["examples"],
+        entry=lambda wildcards: described_entry(),
     script:
         "../scripts/report.py"

@@ -1,6 +1,7 @@
 """The files of micrographs as inputs and params of jobs; the user's own come and go as they like.
 
-READS   results/dataset/micrographs.tsv, once it is there: what vanished in an earlier run
+READS   results/dataset/micrographs.tsv, once it is there: what vanished in an earlier run;
+        results/micrographs/empiar_{entry}.tsv and {micrograph}.download.json: what the archive has
 WRITES  nothing; removes records of shards whose micrograph is another by now
 """
 
@@ -97,6 +98,56 @@ def forget_stale_shards():
             changed = max(os.stat(path).st_mtime for path in paths)
             if files.name in vanished or record.stat().st_mtime < changed <= now:
                 record.unlink()
+
+
+def nothing_but_a_look(wildcards):
+    """Return no inputs; what was downloaded is looked at before it is planned what to do."""
+    look_at_results()
+    return {}
+
+
+@functools.cache
+def archive_revisions():
+    """Return name of a file -> how many files the archive had under that name."""
+    from clearice.micrographs.empiar.kept_listing import revisions
+
+    return revisions(".", config["empiar"]["entry"])
+
+
+def revision_of(wildcards):
+    """Return that number for a download."""
+    return archive_revisions().get(f"{name_of(wildcards.micrograph)}.mrc", 1)
+
+
+def described_entry():
+    """Return what the archive says of the entry, as plain values; None without one."""
+    if config["micrographs"]["source"] != "empiar":
+        return None
+    from clearice.micrographs.empiar.description import kept_description
+
+    described = kept_description(config["empiar"], ".")
+    return described and described.facts()
+
+
+def remember_downloads(persistence):
+    """Let the records of downloads say which file is here.
+
+    After a download that failed Snakemake gives back the older file, and remembers the params of
+    the newer one all the same: it would never ask for it again.
+    """
+    from clearice.micrographs.empiar.kept_listing import read_record, record_path
+
+    params_changed = persistence.params_changed
+
+    def changed(job, file=None):
+        found = params_changed(job, file)
+        if not found and job.params.get("revision"):  # of a download
+            record = read_record(record_path(job.output.micrograph))
+            if record and record["revision"] != job.params.revision:
+                return "the archive has another file of that name"
+        return found
+
+    persistence.params_changed = changed
 
 
 def results_of_files(step, keys, suffix):

@@ -12,6 +12,7 @@ from clearice.errors import InputError
 from clearice.files import read_result, write_json, write_text
 from clearice.report.attachments import draw_curves, write_pictures, write_tables
 from clearice.report.examples import micrograph_examples, patch_examples
+from clearice.report.facts import entry_lines
 from clearice.report.headlines import summary_text
 from clearice.report.page import page_facts, render_page
 from clearice.report.results import read_results
@@ -20,11 +21,12 @@ TEMPLATE = Path(__file__).resolve().parents[1] / "report" / "page.html"
 PATCHES_SHOWN = 4
 
 
-def report(page, summary, pictures, tables, config, title, examples, **inputs):
+def report(page, summary, pictures, tables, config, title, examples, entry=None, **inputs):
     """Write the page, its summary, and the `pictures` and `tables` beside it.
 
     `inputs` are the files that the steps left, by the names of the rule; lists of them may be
-    empty. `examples` is how many micrographs to show.
+    empty. `examples` is how many micrographs to show, `entry` what the EMPIAR entry says of itself
+    (Description.facts), or None.
     """
     inputs.pop("denoised_micrographs", None)  # which the records of `denoised` name
     results = read_results(Path(page).parents[1], **inputs)
@@ -34,6 +36,7 @@ def report(page, summary, pictures, tables, config, title, examples, **inputs):
     write_pictures(pictures, drawn, patches, shown)
     write_tables(tables, results)
     facts = page_facts(results, config, title, drawn, patches, shown)
+    facts["entry"] = entry and entry_lines(entry, results.micrographs)
     write_text(page, render_page(TEMPLATE, facts))
     write_json(summary, results.headlines)
     print(summary_text(results.headlines, page))

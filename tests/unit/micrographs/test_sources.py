@@ -56,7 +56,7 @@ def test_simulated_pairs_have_a_truth():
 
 def test_published_micrographs_come_from_the_listing(monkeypatch):
     listing = type(sys)("clearice.micrographs.empiar.listing")
-    listing.list_entry = lambda empiar, directory: ["b.mrc.gz", "a.mrc"]
+    listing.list_entry = lambda empiar, directory, **how: ["b.mrc.gz", "a.mrc"]
     monkeypatch.setitem(sys.modules, "clearice.micrographs.empiar.listing", listing)
     monkeypatch.setattr("clearice.micrographs.empiar.listing", listing, raising=False)
     found = find_micrographs(config(source="empiar"))

@@ -15,7 +15,7 @@ from clearice.micrographs.finding.links import links_in_words
 from clearice.micrographs.halves.fit import check_headers
 from clearice.micrographs.mrc import open_micrograph
 from clearice.micrographs.pixels.float16 import require_float16_of_a_sample
-from clearice.micrographs.whole_set.collection import Member, compare, in_words
+from clearice.micrographs.whole_set.collection import Member, compare, entry_warnings, in_words
 from clearice.micrographs.whole_set.copies import find_copies, several_names
 from clearice.shards.patches import count_patches
 
@@ -210,8 +210,20 @@ def examine_set(config, micrographs, planned):
         if path
     ]
     faults = [compared.fault, several_names(find_copies(files))]
-    lines = ([links] if links else []) + compared.lines
+    lines = ([links] if links else []) + compared.lines + _entry_lines(config, members)
     return in_words(members), lines, [fault for fault in faults if fault]
+
+
+def _entry_lines(config, members):
+    """Return what the description of an EMPIAR entry says otherwise than the headers."""
+    if config["micrographs"]["source"] != "empiar":
+        return []
+    from clearice.micrographs.empiar.description import kept_description  # with ssl
+
+    described = kept_description(config["empiar"], ".")
+    sizes = [member.header_pixel_size_angstrom for member in members]
+    stated = described and described.pixel_size_angstrom
+    return entry_warnings(config["empiar"]["entry"], stated, sizes)
 
 
 def check_start(config, micrographs, jobs):

@@ -33,15 +33,18 @@ TRAINED_PX_PER_S = {
 }
 
 
-def plan(config):
+def plan(config, ask=True):
     """Print the plan of the checked configuration `config`, relative to the working directory.
 
+    With `ask` false an archive that was asked before is not asked what it has today.
     Raises InputError, after printing, when the run would stop: too many micrographs rejected,
     too few to split, or a disk too small.
     """
     require_plain_python()
     require_weights(config)
-    micrographs = find_micrographs(config, say=functools.partial(print_wrapped, "note"))
+    say = functools.partial(print_wrapped, "note")
+    micrographs = find_micrographs(config, say=say, ask=ask)
+    print_entry(config, say, ask)
     planned = plan_micrographs(config, micrographs)
     faults, splits = [], {}
     print_set(config, micrographs, planned, faults)
@@ -63,6 +66,16 @@ def plan(config):
         print_wrapped("stops", str(fault))
     if faults:
         raise InputError(f"this run would stop, see `stops` in the plan; reasons: {len(faults)}")
+
+
+def print_entry(config, say, ask):
+    """Print what the archive says of the entry that is used, if it is one and says anything."""
+    if config["micrographs"]["source"] != "empiar":
+        return
+    from clearice.micrographs.empiar.description import describe_entry  # with ssl
+
+    if described := describe_entry(config["empiar"], ".", say, ask):
+        print_wrapped("entry", described.in_words())
 
 
 def print_set(config, micrographs, planned, faults):

@@ -3,10 +3,16 @@
 Micrographs may be thousands: of each, only what the page shows is kept.
 """
 
+import contextlib
+
+from clearice.errors import InputError
 from clearice.files import read_result
 from clearice.micrographs.checks import measured_names
+from clearice.micrographs.mrc import open_micrograph
+from clearice.micrographs.whole_set.collection import entry_warnings
 from clearice.tsv import number, read_table
 
+_HEADERS = 20  # of the micrographs of an entry: the others are compared with these elsewhere
 _NUMBERS = ("patches", "height_px", "width_px", "pixel_size_angstrom", *measured_names())
 
 
@@ -49,6 +55,20 @@ def example_names(rows, available, count):
     used = [row for row in rows if not row["rejected"] and row["micrograph"] in available]
     used.sort(key=lambda row: row["split"] != "test")
     return [row["micrograph"] for row in used[:count]]
+
+
+def entry_lines(entry, rows):
+    """Return {"words", "warnings"}: what an EMPIAR entry says, and what the headers contradict.
+
+    `entry` is what Description.facts returned, `rows` those of micrographs.tsv. Reads the headers
+    of the first micrographs: a table holds the pixel size of what was trained on.
+    """
+    sizes = []
+    for row in [row for row in rows if not row["rejected"]][:_HEADERS]:
+        with contextlib.suppress(InputError, OSError), open_micrograph(row["input"]) as opened:
+            sizes.append(opened.pixel_size_angstrom)
+    warnings = entry_warnings(entry["entry"], entry["pixel_size_angstrom"], sizes)
+    return {"words": entry["words"], "warnings": warnings}
 
 
 def versions():

@@ -18,6 +18,7 @@ from clearice.micrographs.empiar.transport import open_url, printable
 
 BLOCK_BYTES = 1 << 16
 _PASSING_STATUS = {408, 425, 429, 500, 502, 503, 504}
+_MISSING_STATUS = {404, 410}
 _PROGRESS_BYTES = 1 << 16  # an attempt that brings this much starts the count again
 
 
@@ -30,6 +31,10 @@ class Patience:
     attempts: int = 7  # in a row that bring nothing
     first_pause_s: float = 1.0  # doubled after every attempt
     longest_pause_s: float = 30.0
+
+
+class Missing(InputError):
+    """The server says that there is no such file (404, 410)."""
 
 
 class Fault(Exception):
@@ -52,7 +57,8 @@ def persist(action, url, patience, *, advice, pause=time.sleep):
         except Fault as fault:
             failures = 1 if fault.gained_bytes >= _PROGRESS_BYTES else failures + 1
             if failures >= patience.attempts:
-                what = f"gave up after {failures} failed attempts; last error: {fault}"
+                attempts = "1 failed attempt" if failures == 1 else f"{failures} failed attempts"
+                what = f"gave up after {attempts}; last error: {fault}"
                 raise InputError(what, file=url, advice=advice) from None
             seconds = min(patience.first_pause_s * 2 ** (failures - 1), patience.longest_pause_s)
             seconds = max(seconds, min(fault.pause_s, patience.longest_pause_s))
@@ -161,9 +167,8 @@ def _status_error(url, error):
     if error.code in _PASSING_STATUS:
         wait = error.headers.get("Retry-After", "") if error.headers else ""
         return Fault(status, float(wait) if wait.isdecimal() else 0.0)
-    return InputError(
-        status, file=url, advice="check empiar.entry, empiar.directory and empiar.base_url"
-    )
+    kind = Missing if error.code in _MISSING_STATUS else InputError
+    return kind(status, file=url, advice="check empiar.entry, empiar.directory and empiar.base_url")
 
 
 def _fault(error):

@@ -6,6 +6,7 @@ finished ranges in `X.mrc.part.json`. The header comes first and says how long t
 whatever a server announces or sends, no more is asked for.
 """
 
+import email.utils
 import errno
 import functools
 import os
@@ -39,23 +40,30 @@ _PATIENCE = Patience()
 
 
 def fetch_file(
-    url, path, connections, patience=_PATIENCE, range_bytes=_RANGE_BYTES, keep_damaged=False
+    url,
+    path,
+    connections,
+    patience=_PATIENCE,
+    range_bytes=_RANGE_BYTES,
+    keep_damaged=False,
+    record=None,
 ):
     """Download the MRC file at `url` to `path`, over up to `connections` connections.
 
-    Goes on where an earlier call stopped; a `path` that is the server's file already is kept and
-    its time set to now. A server without ranges gets one connection and starts from the
-    beginning each time. `path` appears only when it is whole. A file whose header asks for
-    another length than the server has is refused. With `keep_damaged` a shorter one is fetched
-    as it is, and of a longer one a byte more than the header asks for, for the next step to
-    reject. A file that changes on the server meanwhile is fetched from its beginning. Raises
-    InputError.
+    Returns the Announced file, and whether it was fetched: a `path` that is the server's file
+    already is kept and its time set to now. `record` is what is known of it
+    (kept_listing.read_record), or None. Goes on where an earlier call stopped. A server without
+    ranges gets one connection and starts from the beginning each time. `path` appears only when
+    it is whole; until then an older one stays. A file whose header asks for another length than
+    the server has is refused. With `keep_damaged` a shorter one is fetched as it is, and of a
+    longer one a byte more than the header asks for, for the next step to reject. A file that
+    changes on the server meanwhile is fetched from its beginning. Raises InputError.
     """
     path = Path(path)
     try:
         for _ in range(_MOST_CHANGES):
             try:
-                return _fetch(url, path, connections, patience, range_bytes, keep_damaged)
+                return _fetch(url, path, connections, patience, range_bytes, keep_damaged, record)
             except ChangedOnServer:
                 print(f"{url}: changed on the server; from the beginning", flush=True)
                 progress_file(_part(path)).unlink(missing_ok=True)
@@ -70,15 +78,26 @@ def fetch_file(
         raise InputError(what, file=error.filename or path) from None
 
 
-def _fetch(url, path, connections, patience, range_bytes, keep_damaged):
+def has_changed(url, path, record, patience=_PATIENCE):
+    """Whether `path` is not the file that the server has at `url`: asks for 1,024 bytes.
+
+    Raises InputError: connection.Missing where the server has none, and for a file there that is
+    damaged or no micrograph.
+    """
+    advice = "check the network and run again"
+    file = persist(lambda: _probe(url, patience, False), url, patience, advice=advice)
+    return not _is_there(path, file, url, record)
+
+
+def _fetch(url, path, connections, patience, range_bytes, keep_damaged, record):
     path.parent.mkdir(parents=True, exist_ok=True)
     part = _part(path)
     advice = "check the network and run again; finished ranges are kept"
     file = persist(lambda: _probe(url, patience, keep_damaged), url, patience, advice=advice)
-    if file.total_bytes is not None and _is_there(path, file):
+    if file.total_bytes is not None and _is_there(path, file, url, record):
         print(f"{url}: already here", flush=True)
         os.utime(path)
-        return
+        return file, False
     _require_room(path, file.wanted_bytes)
     if file.has_ranges:
         RangedDownload(url, part, file, patience, advice).run(connections, range_bytes)
@@ -96,6 +115,7 @@ def _fetch(url, path, connections, patience, range_bytes, keep_damaged):
     os.replace(part, path)
     progress_file(part).unlink(missing_ok=True)
     sync_folder(path.parent)
+    return file, True
 
 
 def _part(path):
@@ -110,15 +130,29 @@ def _require_room(path, wanted_bytes):
         raise OSError(errno.ENOSPC, f"No space left for its {wanted_bytes} bytes", str(path))
 
 
-def _is_there(path, file):
-    """Whether `path`, which only whole files get, has the server's header and length.
+def _is_there(path, file, url, record):
+    """Whether `path`, which only whole files get, is the file that the server has at `url`.
 
-    The header holds minimum, maximum, mean and deviation: another image has another one.
+    It must have its header and length; the header holds minimum, maximum, mean and deviation, and
+    another image mostly has others. Then the version counts that `record` holds of `url`. Without
+    one (of another mirror, or lost) a time on the server after that of `path` is a change.
     """
     if not path.is_file() or path.stat().st_size != file.wanted_bytes:
         return False
     with open(path, "rb") as ours:
-        return ours.read(len(file.head)) == file.head
+        if ours.read(len(file.head)) != file.head:
+            return False
+    if record and record["bytes"] == file.wanted_bytes and record["url"] == url:
+        return len({record["version"], file.version} - {None}) < 2
+    return not _time_of(file.version) > path.stat().st_mtime
+
+
+def _time_of(version):
+    """Return a Last-Modified as seconds since 1970, 0 for what is none."""
+    try:
+        return email.utils.parsedate_to_datetime(version or "").timestamp()
+    except (ValueError, TypeError, OverflowError):
+        return 0.0
 
 
 def _probe(url, patience, keep_damaged):

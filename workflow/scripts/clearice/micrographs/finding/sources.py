@@ -45,11 +45,12 @@ class MicrographFiles:
         return key_of(self.name)
 
 
-def find_micrographs(config, directory=".", say=lambda line: None):
+def find_micrographs(config, directory=".", say=lambda line: None, ask=True):
     """Return name -> MicrographFiles, ordered by name.
 
     Relative paths are relative to `directory` and stay so. `say` is called with each line that a
-    person should read. Raises InputError, which names the culprits, for files without a partner,
+    person should read. With `ask` false an archive whose files were listed before is not asked
+    what it has today. Raises InputError, which names the culprits, for files without a partner,
     names that occur twice and tables that don't fit. With micrographs.on_error skip a half without
     the other is set aside, unless all are alone.
     """
@@ -57,7 +58,7 @@ def find_micrographs(config, directory=".", say=lambda line: None):
     if section["source"] == "simulation":
         found = _simulated(config["simulation"]["count"])
     elif section["source"] == "empiar":
-        names = _published(config["empiar"], directory)
+        names = _published(config["empiar"], directory, say, ask)
         found = [_downloaded(files) for files in _paired(names, section["halves"])]
     else:
         found = without_links(_on_disk(section, Path(directory), say), directory)
@@ -81,22 +82,19 @@ def _simulated(count):
     return [MicrographFiles(n, *(f"{folder}/{n}_{ending}" for ending in endings)) for n in names]
 
 
-def _published(empiar, directory):
+def _published(empiar, directory, say, ask):
     """Return the names of the files of an EMPIAR entry."""
     from clearice.micrographs.empiar import listing  # only this source needs it
 
-    return listing.list_entry(empiar, directory)
+    return listing.list_entry(empiar, directory, say=say, ask=ask)
 
 
 def _downloaded(files):
     """Return the micrograph of an EMPIAR entry with the paths that its files are downloaded to."""
+    from clearice.micrographs.empiar.kept_listing import download_path
 
-    def path(name):
-        stem = micrograph_name(name)
-        return f"results/micrographs/{key_of(stem)}{name.removeprefix(stem)}"
-
-    target = files.target and path(files.target)
-    return dataclasses.replace(files, input=path(files.input), target=target)
+    target = files.target and download_path(files.target)
+    return dataclasses.replace(files, input=download_path(files.input), target=target)
 
 
 def _on_disk(section, directory, say):

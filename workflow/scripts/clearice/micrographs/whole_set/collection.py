@@ -84,6 +84,18 @@ def pixel_size_warnings(header, stated):
     return off, [check.message.format(stated=f"{stated:.4g}", header=f"{header:.4g}")]
 
 
+def entry_warnings(entry, stated, header_sizes):
+    """Return the warnings about the pixel size that the description of an EMPIAR entry states.
+
+    `stated` is in angstrom, or None; `header_sizes` are those of the headers, None where one has
+    none. Headers count, the description is for people.
+    """
+    header, check = _mode(header_sizes), set_checks.ENTRY_PIXEL_SIZE
+    if stated is None or header is None or abs(header / stated - 1) <= check.threshold:
+        return []
+    return [check.message.format(entry=entry, stated=f"{stated:.4g}", header=f"{header:.4g}")]
+
+
 def compare(members, section, usable=None):
     """Compare the members of a set with each other; return a Comparison.
 

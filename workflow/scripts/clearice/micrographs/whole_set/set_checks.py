@@ -65,6 +65,15 @@ HEADER_PIXEL_SIZE = Check(
     "pixel size {value} angstrom in its header, where most headers say {most}",
     "as for pixel_size; it is not used",
 )
+ENTRY_PIXEL_SIZE = Check(
+    "entry_pixel_size",
+    "pixel size of most headers over that of the EMPIAR entry's description, less 1",
+    0.01,
+    WARNING,
+    "the description of EMPIAR-{entry} says {stated} angstrom per pixel, the headers {header}: "
+    "{header} is used",
+    "one of the two is of another binning or calibration; both are given with 3 digits at least",
+)
 ONE_IMAGE_TWO_NAMES = Check(
     "one_image_two_names",
     "hash of the pixels (float32), of inputs and targets alike",
@@ -82,5 +91,6 @@ SET_CHECKS = (
     MIXED_PIXEL_SIZES,
     PIXEL_SIZE,
     HEADER_PIXEL_SIZE,
+    ENTRY_PIXEL_SIZE,
     ONE_IMAGE_TWO_NAMES,
 )
