@@ -67,7 +67,7 @@ class Description:
         parts = [self.title, *dates]
         if self.directory:
             images = None if self.images is None else f"{self.images:,}"
-            what = " ".join(filter(None, [images, self.category])) or "images"
+            what = " ".join(filter(None, [images, self.category or "images"]))
             size = f" of {self.width_px} x {self.height_px} px" if self.width_px else ""
             at = self.pixel_size_angstrom
             at = f" at {at:.4g} angstrom per pixel" if at else ""
