@@ -2,7 +2,7 @@
 
 What NFS, Lustre, SMB, FAT and FUSE file systems do not have is answered there as they answer:
 hard links (EPERM), copy_file_range (EXDEV), flock (ENOLCK), direct writes (EINVAL), writing out a
-folder (EINVAL), and times finer than two seconds. Elsewhere everything is as it is. Each refusal
+folder (EINVAL), shared maps (ENODEV), and times finer than two seconds. Elsewhere everything is as it is. Each refusal
 adds a letter to the file $REFUSED, so that a test can tell that it happened.
 */
 #define _GNU_SOURCE
@@ -15,6 +15,7 @@ adds a letter to the file $REFUSED, so that a test can tell that it happened.
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -96,6 +97,20 @@ int open64(const char *path, int flags, ...) {
     va_end(rest);
     if (flags & O_DIRECT && is_path_there(AT_FDCWD, path)) return refuse('d', EINVAL);
     return NEXT(open64)(path, flags, mode);
+}
+
+static int maps_nothing(int flags, int descriptor) {
+    return (flags & MAP_TYPE) != MAP_PRIVATE && !(flags & MAP_ANONYMOUS) && is_there(descriptor);
+}
+
+void *mmap64(void *at, size_t length, int access, int flags, int descriptor, off64_t offset) {
+    if (maps_nothing(flags, descriptor)) return refuse('m', ENODEV), MAP_FAILED;
+    return NEXT(mmap64)(at, length, access, flags, descriptor, offset);
+}
+
+void *mmap(void *at, size_t length, int access, int flags, int descriptor, off_t offset) {
+    if (maps_nothing(flags, descriptor)) return refuse('m', ENODEV), MAP_FAILED;
+    return NEXT(mmap)(at, length, access, flags, descriptor, offset);
 }
 
 static int coarse(int status, int there, struct stat64 *found) {

@@ -32,8 +32,6 @@ def limit_line(error):
         if limit == resource.RLIM_INFINITY:
             return f"{_where(error)}the file system can't hold a file of this size; use another"
         return f"{_where(error)}a file may have {limit} bytes (ulimit -f); raise that limit"
-    if number == errno.ENODEV:
-        return f"{_where(error)}the file system can't map files into memory; use another"
     if number == errno.ENOENT and "temporary directory" in text:
         return "no folder for temporary files can be written to; set TMPDIR to one that can"
     return None

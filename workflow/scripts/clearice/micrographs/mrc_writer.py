@@ -1,4 +1,4 @@
-"""MRC files that clearice makes: written by mrcfile, streamed, the same bytes for the same image.
+"""MRC files that clearice makes: headers by mrcfile, streamed, the same bytes for the same image.
 
 float32 (mode 2) or float16 (mode 12), little-endian, with true statistics. Apart from the reader,
 so that an edit of the one reruns nothing that uses the other alone.
@@ -33,26 +33,36 @@ def write_micrograph(
     at zero. `label` is ASCII of at most 80 characters. Raises InputError where float16 cannot
     hold a value, ValueError where the rows are not `height_px` x `width_px`.
     """
-    mode, stored = {"float32": (2, np.dtype("<f4")), "float16": (12, np.dtype("<f2"))}[dtype]
+    stored = {"float32": np.dtype("<f4"), "float16": np.dtype("<f2")}[dtype]
     statistics, rows_written = RowStatistics(), 0
     with atomic_path(path) as temporary:
-        # mrcfile makes the header and the room; rows are written beside its map of the file,
-        # whose pages would count as this process's memory.
-        with mrcfile.new_mmap(temporary, (height_px, width_px), mode, overwrite=True) as empty:
-            first_pixel = empty.header.nbytes
+        header = _header(temporary, height_px, width_px, stored)
         with open(temporary, "rb+", buffering=0) as file:
-            file.seek(first_pixel)
+            file.seek(header.nbytes)
             for rows in _pieces(blocks, width_px):
                 with np.errstate(over="ignore"):  # checked below
                     pixels = np.ascontiguousarray(rows, stored)
                 _check_range(pixels, rows, path, dtype)
                 statistics.add(pixels)
-                _write_all(file, pixels)
+                _write_all(file, memoryview(pixels).cast("B"))
                 rows_written += len(pixels)
-        if rows_written != height_px:
-            raise ValueError(f"{rows_written} rows, not {height_px}")
-        with mrcfile.mmap(temporary, "r+") as written:
-            _describe(written, statistics.result(), pixel_size_angstrom, origin, label)
+            if rows_written != height_px:
+                raise ValueError(f"{rows_written} rows, not {height_px}")
+            _describe(header, statistics.result(), pixel_size_angstrom, origin, label)
+            file.seek(0)
+            _write_all(file, memoryview(header.tobytes()))
+
+
+def _header(path, height_px, width_px, stored):
+    """Return the header (1,024 bytes) that mrcfile makes, by way of an image of one pixel.
+
+    A map of the whole file would need no such way, but not all file systems have maps (mmap).
+    """
+    with mrcfile.new(path, np.zeros((1, 1), stored), overwrite=True) as smallest:
+        header = smallest.header.copy()
+    header.nx = header.mx = width_px
+    header.ny = header.my = height_px
+    return header
 
 
 def _pieces(blocks, width_px):
@@ -78,19 +88,18 @@ def _check_range(pixels, rows, path, dtype):
         )
 
 
-def _write_all(file, buffer):
-    view = memoryview(buffer).cast("B")
+def _write_all(file, view):
     while view:
         view = view[file.write(view) :]
 
 
-def _describe(written, statistics, pixel_size_angstrom, origin, label):
-    """Fill in the header of an MrcFile; its one label has no date, so that runs repeat."""
+def _describe(header, statistics, pixel_size_angstrom, origin, label):
+    """Fill in the header; its one label has no date, so that runs repeat."""
     size = pixel_size_angstrom or 0.0
     if not math.isfinite(size):
         raise ValueError(f"pixel size {size}")
-    header = written.header
-    written.voxel_size = size
+    for axis, sampling in (("x", header.mx), ("y", header.my), ("z", header.mz)):
+        header.cella[axis] = size * sampling
     header.origin.x, header.origin.y, header.origin.z = origin
     header.dmin, header.dmax = statistics.minimum, statistics.maximum
     header.dmean, header.rms = statistics.mean, statistics.std
