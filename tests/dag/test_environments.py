@@ -35,14 +35,24 @@ def needed_packages(path, seen):
         elif isinstance(node, ast.ImportFrom) and node.module:
             names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         for name in names:
-            place = SCRIPTS.joinpath(*name.split("."))
-            ours = [p for p in (place.with_suffix(".py"), place / "__init__.py") if p.is_file()]
-            for module in ours:
+            for module in ours(name, path.parent):
                 found |= needed_packages(module, seen)
             top = name.split(".")[0]
-            if top != "clearice" and not ours and top not in sys.stdlib_module_names:
+            if not ours(top, path.parent) and top not in sys.stdlib_module_names:
                 found.add(PACKAGES.get(top, top))
     return found - set(WITH_ANOTHER)
+
+
+def ours(name, folder):
+    """Return the files of a module in the library or in the folder of the file that imports it."""
+    places = [root.joinpath(*name.split(".")) for root in (SCRIPTS, folder)]
+    files = [place.with_name(f"{place.name}.py") for place in places]
+    return [file for file in (*files, *(p / "__init__.py" for p in places)) if file.is_file()]
+
+
+def packages_of(environment):
+    listed = yaml.safe_load((REPOSITORY / "envs" / environment).read_text())["dependencies"]
+    return {dependency.split("=")[0] for dependency in listed}
 
 
 def scripts_and_environments():
@@ -61,9 +71,15 @@ def scripts_and_environments():
 
 @pytest.mark.parametrize(("script", "environment"), scripts_and_environments())
 def test_an_environment_has_what_its_scripts_import(script, environment):
-    listed = yaml.safe_load((REPOSITORY / "envs" / environment).read_text())["dependencies"]
-    there = {dependency.split("=")[0] for dependency in listed}
-    assert needed_packages(SCRIPTS / script, set()) - there == set()
+    assert needed_packages(SCRIPTS / script, set()) - packages_of(environment) == set()
+
+
+def test_our_implementations_run_in_the_environment_of_the_rule_that_runs_them():
+    environment = dict(scripts_and_environments())["run_implementation.py"]
+    programs = sorted((REPOSITORY / "workflow" / "implementations").glob("*_cnn.py"))
+    assert len(programs) >= 3
+    for program in programs:
+        assert needed_packages(program, set()) - packages_of(environment) == set(), program.name
 
 
 def test_every_environment_is_one_that_a_rule_uses_and_every_script_one_of_a_rule():
