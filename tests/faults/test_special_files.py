@@ -63,7 +63,13 @@ SPECIAL = {
 
 
 def config_with(pattern):
-    section = {"source": "files", "files": pattern, "halves": None, "on_error": "skip"}
+    section = {
+        "source": "files",
+        "files": pattern,
+        "halves": None,
+        "on_error": "skip",
+        "settle_minutes": 0,
+    }
     return {"micrographs": section, "patches": {"target": "lowpass"}}
 
 

@@ -114,13 +114,13 @@ def test_rejected_micrographs_are_listed_with_reasons(tmp_path, run, monkeypatch
     with pytest.raises(InputError, match="see `stops` in the plan; reasons: 2"):
         plan(config)
     text = " ".join(capsys.readouterr().out.split())
-    assert "1 accepted, 4 rejected" in text
+    assert "1 accepted, 3 rejected, 1 waiting, by their headers" in text
     for words in (
-        "rejected b: b_EVN.mrc: ",
+        "waiting b: still being written",
         "rejected c: c_ODD.mrc: the halves differ in shape",
         "rejected d: d_ODD.mrc: ",
         "rejected e: smaller than a patch of 64 x 64 px",
-        "4 of 5 micrographs would be rejected: expected at most 10%",
+        "3 of 5 micrographs would be rejected: expected at most 10%",
         "need two micrographs that are not rejected: found a",
     ):
         assert words in text

@@ -16,6 +16,7 @@ GRID = {"size_px": 16, "stride_px": 1, "target": "synthetic_noise"}
 
 def config(**patches):
     micrographs = {"source": "files", "files": "*", "max_rejected_fraction": 0.9}
+    micrographs["settle_minutes"] = 0
     return complete_config({"micrographs": micrographs, "patches": GRID | patches})
 
 

@@ -31,7 +31,7 @@ from clearice.micrographs.names import key_of, name_of
 from clearice.micrographs.finding.run_list import kept_list, keep_list
 from clearice.micrographs.finding.sources import find_micrographs
 from clearice.runs import take_over
-from clearice.shards.record import VANISHED
+from clearice.micrographs.waiting import STILL_WRITTEN, VANISHED
 from clearice.dataset.splits import read_test_micrographs
 from clearice.stopping import stop_whole_run
 

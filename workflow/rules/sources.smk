@@ -1,6 +1,6 @@
 """The files of micrographs as inputs and params of jobs; the user's own come and go as they like.
 
-READS   results/dataset/micrographs.tsv, once it is there: what vanished in an earlier run;
+READS   results/dataset/micrographs.tsv, once it is there: what was not whole in an earlier run;
         results/micrographs/empiar_{entry}.tsv and {micrograph}.download.json: what the archive has
 WRITES  nothing; removes records of shards whose micrograph is another by now
 """
@@ -40,14 +40,8 @@ def made_here(files):
 
 def source_states(wildcards):
     """Return the size and time of change of the user's files: an older file is another one too."""
-    if config["micrographs"]["source"] != "files":
-        return []
-    states = []
-    for path in shard_sources(wildcards).values():
-        with contextlib.suppress(OSError):
-            status = os.stat(path)
-            states.append([status.st_size, int(status.st_mtime)])
-    return states
+    found = MICROGRAPHS[wildcards.micrograph].states[: len(shard_sources(wildcards))]
+    return [list(state) for state in found if state is not None]
 
 
 def file_of(role):
@@ -78,7 +72,7 @@ def renamed(files):
 
 @functools.cache
 def forget_stale_shards():
-    """Remove the records of shards whose micrograph is newer, or vanished and is there again.
+    """Remove the records of shards whose micrograph is newer, or was not whole and is there again.
 
     Snakemake does not see the user's files (made_here), and what it remembers of them may be lost,
     or be the same: a file that is back has the size and time that the shard was planned with.
@@ -89,14 +83,16 @@ def forget_stale_shards():
         return
     table = Path("results/dataset/micrographs.tsv")
     rows = rows_of_table(table) if table.exists() else []
-    vanished = {row.get("micrograph") for row in rows if row.get("reason") == VANISHED}
+    left_out = (VANISHED, STILL_WRITTEN)
+    came_back = {row.get("micrograph") for row in rows if row.get("reason") in left_out}
     now = time.time()
     for key, files in MICROGRAPHS.items():
         paths = [path for path in (files.input, files.target) if path]
         record = Path(f"results/shards/{key}.json")
         with contextlib.suppress(OSError):
             changed = max(os.stat(path).st_mtime for path in paths)
-            if files.name in vanished or record.stat().st_mtime < changed <= now:
+            back = files.name in came_back and files.reason is None
+            if back or record.stat().st_mtime < changed <= now:
                 record.unlink()
 
 

@@ -10,6 +10,7 @@ from clearice.dataset.micrograph_table import (
     micrograph_table,
     require_distinct,
     require_storable,
+    require_two,
 )
 from clearice.dataset.splits import read_test_micrographs, split_of
 from clearice.files import write_text
@@ -33,14 +34,15 @@ def list_micrographs(
     """Write the table (micrographs.tsv) of the shards whose records are at `records`.
 
     `test_micrographs` is a file of names that replaces the split by hash. Raises InputError
-    when too many micrographs are rejected, fewer than two are left, a name is unknown, one image
-    has two names, the micrographs are not one set, or `denoised_dtype` (None where nothing is
+    when too many micrographs are rejected, fewer than two are left or whole, a name is unknown, one
+    image has two names, the micrographs are not one set, or `denoised_dtype` (None where nothing is
     denoised) cannot hold the results. `source`, `files`, `halves` and `mixed` are keys of
     `micrographs` in config.yaml.
     """
     records = sorted(map(read_shard_record, records), key=lambda record: record["micrograph"])
     known = {record["micrograph"] for record in records}
     check_rejected(records, allowed_fraction(on_error, max_rejected_fraction))
+    require_two(records)
     require_distinct(records)
     require_storable(records, denoised_dtype)
     section = {"source": source, "files": files, "halves": halves, "mixed": mixed}

@@ -6,7 +6,8 @@ from clearice.bridge import run_job
 from clearice.shards.sharding import shard_micrograph
 
 if "snakemake" in globals():
-    # No params: neither to stop or skip, nor the way of the patches changes a shard that is there.
-    on_error = snakemake.config["micrographs"]["on_error"]
-    scratch = snakemake.config["patches"]["scratch"]
-    run_job(functools.partial(shard_micrograph, on_error=on_error, scratch=scratch), snakemake)
+    # No params: none of them changes a shard that is there.
+    config = snakemake.config
+    options = {key: config["micrographs"][key] for key in ("on_error", "settle_minutes")}
+    options["scratch"] = config["patches"]["scratch"]
+    run_job(functools.partial(shard_micrograph, **options), snakemake)

@@ -11,7 +11,13 @@ MANY = 3000
 
 
 def config(files, halves=None, target="synthetic_noise", on_error="stop"):
-    section = {"source": "files", "files": files, "halves": halves, "on_error": on_error}
+    section = {
+        "source": "files",
+        "files": files,
+        "halves": halves,
+        "on_error": on_error,
+        "settle_minutes": 0,
+    }
     return {"micrographs": section, "patches": {"target": target}}
 
 

@@ -13,7 +13,13 @@ FOLDERS = {"input": "even/", "target": "odd/"}
 
 
 def config(files=None, halves=None, target="synthetic_noise", source="files", on_error="stop"):
-    section = {"source": source, "files": files, "halves": halves, "on_error": on_error}
+    section = {
+        "source": source,
+        "files": files,
+        "halves": halves,
+        "on_error": on_error,
+        "settle_minutes": 0,
+    }
     return {
         "micrographs": section,
         "simulation": {"count": 2},

@@ -31,6 +31,10 @@ class InputError(Exception):
         return one_line(text)
 
 
+class UnfinishedError(InputError):
+    """A file that looks as one does whose writer has not finished: short, or blank at its end."""
+
+
 def one_line(text):
     """Return `text` on one line that any terminal and any log can hold, blanks as they are.
 

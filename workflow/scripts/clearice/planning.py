@@ -282,5 +282,6 @@ def check_denoised_dtype(config, micrographs):
     """
     section = config["denoised"]
     if section["enabled"] and section["dtype"] == "float16" and micrographs:
-        first = next(iter(micrographs.values()))
-        require_float16_of_a_sample(first.input, FLOAT16_ADVICE)
+        whole = [files for files in micrographs.values() if files.reason is None]
+        for first in whole[:1]:
+            require_float16_of_a_sample(first.input, FLOAT16_ADVICE)

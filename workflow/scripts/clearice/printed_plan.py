@@ -9,7 +9,8 @@ from clearice.dataset.splits import read_test_micrographs, split_of
 from clearice.disk import free_bytes
 from clearice.errors import InputError
 from clearice.interpreter import require_plain_python
-from clearice.micrographs.finding.sources import NO_OTHER_HALF, find_micrographs
+from clearice.micrographs.finding.sources import find_micrographs
+from clearice.micrographs.waiting import REASONS
 from clearice.planning import (
     FOLDERS,
     bytes_missing,
@@ -90,24 +91,30 @@ def print_set(config, micrographs, planned, faults):
 
 def print_micrographs(planned, faults, section):
     """Print how many micrographs are accepted, and the first rejected ones with their reasons."""
-    rejected = [m for m in planned if m.reason is not None]
-    accepted = len(planned) - len(rejected)
+    waiting = [m for m in planned if m.reason in REASONS]
+    rejected = [m for m in planned if m.reason is not None and m.reason not in REASONS]
+    accepted = len(planned) - len(rejected) - len(waiting)
+    wait = f", {len(waiting):,} waiting" if waiting else ""
     print_wrapped(
-        "micrographs", f"{accepted:,} accepted, {len(rejected):,} rejected, by their headers alone"
+        "micrographs",
+        f"{accepted:,} accepted, {len(rejected):,} rejected{wait}, by their headers alone",
     )
+    for micrograph in waiting[:LISTED]:
+        print_wrapped("  waiting", f"{micrograph.name}: {micrograph.reason}")
+    if len(waiting) > LISTED:
+        print_wrapped("  waiting", f"and {len(waiting) - LISTED:,} more")
     for micrograph in rejected[:LISTED]:
         print_wrapped("  rejected", f"{micrograph.name}: {micrograph.reason}")
     if len(rejected) > LISTED:
         print_wrapped("  rejected", f"and {len(rejected) - LISTED:,} more")
-    counted = [m for m in rejected if m.reason != NO_OTHER_HALF]
     unknown = sum(m.n_patches is None for m in planned)
     if unknown:
         print_wrapped("  unknown", f"{unknown:,} still to be downloaded: their size is not known")
     allowed = allowed_fraction(section["on_error"], section["max_rejected_fraction"])
-    if not len(counted) <= allowed * len(planned):
+    if not len(rejected) <= allowed * len(planned):
         faults.append(
             InputError(
-                f"{len(counted)} of {len(planned)} micrographs would be rejected",
+                f"{len(rejected)} of {len(planned)} micrographs would be rejected",
                 expected=f"at most {allowed:.0%} (micrographs.on_error, max_rejected_fraction)",
             )
         )

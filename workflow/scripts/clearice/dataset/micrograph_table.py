@@ -4,11 +4,10 @@ import math
 
 from clearice.errors import InputError
 from clearice.micrographs.checks import STATED_PIXEL_SIZE, measured_names
-from clearice.micrographs.finding.sources import NO_OTHER_HALF
 from clearice.micrographs.pixels.float16 import require_float16
+from clearice.micrographs.waiting import REASONS
 from clearice.micrographs.whole_set.collection import Member, compare
 from clearice.micrographs.whole_set.copies import several_names
-from clearice.shards.record import VANISHED
 from clearice.tsv import table_text
 from clearice.wording import listed
 
@@ -18,6 +17,11 @@ COLUMNS = [
     *("height_px", "width_px", "pixel_size_angstrom", "input", "target", "warnings"),
     *measured_names(),
 ]
+
+
+def status_of(record):
+    """Return ok, rejected or waiting: the last one may be whole the next time."""
+    return "waiting" if record["reason"] in REASONS else record["status"]
 
 
 def require_distinct(records):
@@ -60,12 +64,12 @@ def allowed_fraction(on_error, max_rejected_fraction):
 def check_rejected(records, allowed):
     """Print every rejected micrograph, and raise InputError if they are more than that fraction.
 
-    Those that were set aside (the other half is not there yet, a file vanished) do not count.
+    Those that wait for the next run do not count.
     """
-    rejected = [record for record in records if record["status"] != "ok"]
-    for record in rejected:
-        print(f"rejected {record['micrograph']}: {record['reason']}")
-    rejected = [r for r in rejected if r["reason"] not in (NO_OTHER_HALF, VANISHED)]
+    for record in records:
+        if record["status"] != "ok":
+            print(f"{status_of(record)} {record['micrograph']}: {record['reason']}")
+    rejected = [record for record in records if status_of(record) == "rejected"]
     if not len(rejected) <= allowed * len(records):
         named = [f"{record['micrograph']} ({record['reason']})" for record in rejected]
         raise InputError(
@@ -74,6 +78,18 @@ def check_rejected(records, allowed):
             found=listed(named),
             advice="fix or remove them"
             + ", or change those keys" * (len(rejected) < len(records) - 1),  # two must be left
+        )
+
+
+def require_two(records):
+    """Raise InputError if fewer than two micrographs are whole, because others wait."""
+    waiting = [r["micrograph"] for r in records if status_of(r) == "waiting"]
+    accepted = sum(status_of(record) == "ok" for record in records)
+    if waiting and accepted < 2:
+        raise InputError(
+            "training and testing need two whole micrographs",
+            found=f"{accepted} and {len(waiting):,} that wait: {listed(waiting)}",
+            advice="run again once they are whole",
         )
 
 
@@ -115,7 +131,8 @@ def micrograph_table(records, splits, warnings):
     rows = []
     for record in records:
         size = record["pixel_size_angstrom"]
-        row = {key: record[key] for key in ("micrograph", "status", "reason")}
+        row = {"micrograph": record["micrograph"], "status": status_of(record)}
+        row["reason"] = record["reason"]
         row |= {"split": splits.get(record["micrograph"]), "patches": record["n_patches"]}
         row |= {key: record[key] for key in ("height_px", "width_px")}
         row["pixel_size_angstrom"] = None if size is None else str(size)  # with all its digits

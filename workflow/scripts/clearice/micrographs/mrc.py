@@ -10,7 +10,7 @@ import os
 import numpy as np
 import xxhash
 
-from clearice.errors import InputError
+from clearice.errors import InputError, UnfinishedError
 from clearice.files import open_regular
 from clearice.micrographs.compressed import (
     MAGIC_BYTES,
@@ -146,7 +146,7 @@ class MicrographReader:
                     break
                 filled += count
         except DamagedError as error:
-            raise InputError(
+            raise UnfinishedError(
                 f"the compressed file is damaged or truncated ({error})",
                 file=self.path,
                 advice="download or copy it again",
@@ -211,7 +211,7 @@ def _unreadable(path, error):
 
 
 def _promises_too_much(header, path, size_bytes):
-    return InputError(
+    return UnfinishedError(
         "its header says more than a compressed file of this length holds",
         file=path,
         expected=f"at most {MAX_EXPANSION} times its {size_bytes:,} bytes",

@@ -9,8 +9,13 @@ import dataclasses
 import math
 import struct
 
-from clearice.errors import InputError
-from clearice.micrographs.other_formats import by_fields, other_format, refuse_other_formats
+from clearice.errors import InputError, UnfinishedError
+from clearice.micrographs.other_formats import (
+    TRUNCATED_HEADER,
+    by_fields,
+    other_format,
+    refuse_other_formats,
+)
 
 HEADER_BYTES = 1024
 MAX_SIDE_PX = 1 << 17  # the widest camera has under 2^14 pixels: more is garbage, not an image
@@ -72,7 +77,7 @@ def parse_header(raw, path, size_bytes, read=None):
     """
     refuse_other_formats(raw, path, size_bytes, read)
     if len(raw) < HEADER_BYTES:
-        raise other_format("truncated in its header", _AGAIN, path, raw, size_bytes)
+        raise other_format(TRUNCATED_HEADER, _AGAIN, path, raw, size_bytes)
     fields = _sane_fields(raw, path, size_bytes)
     warnings = _stamp_warnings(fields)
     _refuse_unusable(fields, path)
@@ -98,17 +103,17 @@ def check_length(header, path, size_bytes):
     """Raise InputError unless the file is as long as its header says."""
     if size_bytes == header.file_bytes:
         return
-    extended_bytes = header.data_offset_bytes - HEADER_BYTES
+    extended_bytes, kind = header.data_offset_bytes - HEADER_BYTES, InputError
     if extended_bytes and size_bytes == header.file_bytes - extended_bytes:
         # Of a plain file this is known when the header is read, and repaired.
         what = "the extended header that it names is absent"
         advice = "unpack the file: uncompressed, it is read all the same"
     elif size_bytes < header.file_bytes:
-        what, advice = "truncated", _AGAIN
+        what, advice, kind = "truncated", _AGAIN, UnfinishedError
     else:
         what = "longer than its header says"
         advice = "write it again with the program that made it: its header is not to be trusted"
-    raise InputError(
+    raise kind(
         what,
         file=path,
         expected=f"{header.file_bytes} bytes ({header.width_px} x {header.height_px} px, "

@@ -6,12 +6,16 @@ Told by the first bytes, before they are read as a header. Nothing of a file's c
 import struct
 from pathlib import PurePath
 
-from clearice.errors import InputError
+from clearice.errors import InputError, UnfinishedError
 
 _AGAIN = "download or copy it again"
 _FAILED = "the download failed: fetch the file again"
 _CONVERT = "write the micrograph as MRC with the program that made it"
 _MOVIE = "motion-correct the movie and give the average as MRC"
+
+# What a file is called whose writer has only begun.
+TRUNCATED_HEADER = "truncated in its header"
+_EMPTY, _ZEROS = "empty file", "its header is all zeros: an unfinished copy?"
 
 _MAGICS = (  # first bytes -> what it is, what to do
     (b"version https://git-lfs", "a Git LFS pointer, not the file", "fetch it: git lfs pull"),
@@ -59,12 +63,13 @@ def refuse_other_formats(raw, path, size_bytes, read):
 def other_format(what, advice, path, raw, size_bytes):
     """Return the InputError for a file of another format."""
     facts = f"{len(raw) if size_bytes is None else size_bytes} bytes"
-    return InputError(what, file=path, expected="an MRC file", found=facts, advice=advice)
+    kind = UnfinishedError if what in (TRUNCATED_HEADER, _EMPTY, _ZEROS) else InputError
+    return kind(what, file=path, expected="an MRC file", found=facts, advice=advice)
 
 
 def _by_magic(raw):
     if not raw:
-        return "empty file", _AGAIN
+        return _EMPTY, _AGAIN
     for magic, what, advice in _MAGICS:
         if raw.startswith(magic):
             return what, advice
@@ -143,7 +148,7 @@ def by_fields(raw, path, size_bytes):
     These formats begin with numbers, as MRC does: a sane header of MRC is none of them.
     """
     if not raw.strip(b"\0"):
-        return "its header is all zeros: an unfinished copy?", _AGAIN
+        return _ZEROS, _AGAIN
     if raw[257:262] == b"ustar":
         return "a tar archive", "unpack it: tar -xf"
     for order in "<>":

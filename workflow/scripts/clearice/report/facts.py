@@ -17,13 +17,18 @@ _NUMBERS = ("patches", "height_px", "width_px", "pixel_size_angstrom", *measured
 
 
 def read_micrographs(path):
-    """Return the rows of micrographs.tsv as dicts: rejected ones first, numbers as numbers."""
+    """Return the rows of micrographs.tsv as dicts: rejected and waiting first, numbers as numbers.
+
+    `used`, `rejected` and `waiting` say which of these a micrograph is.
+    """
     rows = read_table(path)
     for row in rows:
         for key in _NUMBERS:
             row[key] = number(row[key])
-        row["rejected"] = row["status"] != "ok"
-    return sorted(rows, key=lambda row: not row["rejected"])  # stable: by name within each
+        for key, status in (("used", "ok"), ("rejected", "rejected"), ("waiting", "waiting")):
+            row[key] = row["status"] == status
+    order = ("rejected", "waiting", "ok")
+    return sorted(rows, key=lambda row: order.index(row["status"]))  # stable: by name within each
 
 
 def read_history(path):
@@ -52,7 +57,7 @@ def read_denoised(paths):
 
 def example_names(rows, available, count):
     """Return up to `count` names to show, held-out micrographs first: no network saw those."""
-    used = [row for row in rows if not row["rejected"] and row["micrograph"] in available]
+    used = [row for row in rows if row["used"] and row["micrograph"] in available]
     used.sort(key=lambda row: row["split"] != "test")
     return [row["micrograph"] for row in used[:count]]
 

@@ -14,10 +14,11 @@ def headlines(micrographs, manifest, histories, verdicts, validation, steps, bus
     Arguments are what clearice.report.facts and clearice.report.costs read; `histories` maps an
     architecture to its rows, `validation` is the summary of the validation or None.
     """
-    rejected = sum(row["rejected"] for row in micrographs)
     peaks = [row["peak_rss_mib"] for row in steps if row["peak_rss_mib"] is not None]
     return {
-        "micrographs": {"used": len(micrographs) - rejected, "rejected": rejected},
+        "micrographs": {
+            key: sum(row[key] for row in micrographs) for key in ("used", "rejected", "waiting")
+        },
         "patches": {split: content["n_patches"] for split, content in manifest["splits"].items()},
         "patch_size_px": manifest["patch_size_px"],
         "target_kind": manifest["target_kind"],
@@ -89,12 +90,18 @@ def verdict_line(parity):
     return overall, f"parity {text}"
 
 
+def left_out_text(facts):
+    """Return how many micrographs were left out, in words."""
+    counts = facts["micrographs"]
+    waiting = f", {counts['waiting']:,} waiting" if counts["waiting"] else ""
+    return f"{counts['rejected']:,} rejected{waiting}"
+
+
 def summary_text(facts, page):
     """Return the headline figures as lines of at most 80 columns, for a terminal."""
-    used, rejected = facts["micrographs"]["used"], facts["micrographs"]["rejected"]
     patches = ", ".join(f"{count:,} {split}" for split, count in facts["patches"].items())
     lines = [
-        ("micrographs", f"{used:,} used, {rejected:,} rejected"),
+        ("micrographs", f"{facts['micrographs']['used']:,} used, {left_out_text(facts)}"),
         ("patches", f"{patches}, {facts['patch_size_px']} px"),
     ]
     for name, loss in facts["loss"].items():

@@ -11,7 +11,7 @@ from clearice.report import figures
 from clearice.report.checked import check_rows
 from clearice.report.examples import embedded
 from clearice.report.facts import versions
-from clearice.report.headlines import held_out, verdict_line
+from clearice.report.headlines import held_out, left_out_text, verdict_line
 from clearice.report.words import duration, memory, optional
 
 PARITY_COLUMNS = (
@@ -157,7 +157,7 @@ def headline_tiles(facts):
     """Return the tiles on top of the page: label, value, detail and state (or None)."""
     used, rejected = facts["micrographs"]["used"], facts["micrographs"]["rejected"]
     tiles = [
-        ("Micrographs", f"{used:,}", f"used; {rejected:,} rejected", "warn" if rejected else None),
+        ("Micrographs", f"{used:,}", f"used; {left_out_text(facts)}", "warn" if rejected else None),
         (
             "Patches",
             f"{sum(facts['patches'].values()):,}",

@@ -64,7 +64,7 @@ class Results:
     @property
     def pixel_size_angstrom(self):
         """The pixel size that all used micrographs share, or None."""
-        sizes = {r["pixel_size_angstrom"] for r in self.micrographs if not r["rejected"]}
+        sizes = {r["pixel_size_angstrom"] for r in self.micrographs if r["used"]}
         return sizes.pop() if len(sizes) == 1 else None
 
     def examples(self, count):

@@ -11,8 +11,6 @@ from clearice.files import read_json, write_json, xxh3_of_file
 from clearice.wording import made_again
 
 FORMAT_VERSION = 2
-# Why a micrograph is left out that may be there the next time: it does not count as rejected.
-VANISHED = "vanished while the run went on"
 # fmt: off
 _KEYS = [
     "format_version", "micrograph", "status", "reason", "warnings", "checks", "input", "target",

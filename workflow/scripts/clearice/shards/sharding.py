@@ -9,10 +9,17 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from clearice.errors import InputError
+from clearice.errors import InputError, UnfinishedError
+from clearice.micrographs.waiting import (
+    REASONS,
+    STILL_WRITTEN,
+    VANISHED,
+    Clock,
+    file_state,
+    file_status,
+)
 from clearice.shards.binary import write_patches
 from clearice.shards.record import (
-    VANISHED,
     file_states,
     new_record,
     source_entry,
@@ -39,6 +46,8 @@ def shard_micrograph(
     set_aside=None,
     was_there=False,
     scratch=None,
+    states=(),
+    settle_minutes=0,
     **_only_for_the_workflow,
 ):
     """Write the shard of `micrograph`: two files of patches (n, size, size) and their record.
@@ -47,7 +56,10 @@ def shard_micrograph(
     states, and is used in place of the header's. A bad micrograph leaves a record
     with status rejected and two empty files, or raises InputError with `on_error` stop. So does
     one that is `set_aside`, for that reason and unopened, and with `was_there` (when the run began)
-    one that vanished. `scratch` names a folder of the node that patches are first written to.
+    one that vanished. One that is still being written leaves such a record in any case: it was
+    changed since it had `states` (waiting.file_state), or is unfinished and was changed in the last
+    `settle_minutes` (0: is rejected, as any other). `scratch` names a folder of
+    the node that patches are first written to.
     Returns path -> [(bytes, XXH3-64)] of the two.
     """
     paths = [input] if target is None else [input, target]
@@ -55,16 +67,37 @@ def shard_micrograph(
     shard += (scratch_folder(scratch),)
     if was_there and not set_aside:
         set_aside = _vanished(paths)
+
+    def is_written(error):
+        return was_there and _is_written(error, paths, states, settle_minutes)
+
     try:
-        return _cut(*shard, pixel_size_angstrom, on_error, set_aside)
-    except InputError:
-        if set_aside or on_error == "stop" or not was_there or not _vanished(paths):
+        return _cut(*shard, pixel_size_angstrom, on_error, set_aside, is_written)
+    except InputError as error:
+        if set_aside or not was_there:
             raise
-        return _cut(*shard, pixel_size_angstrom, on_error, VANISHED)
+        if on_error != "stop" and _vanished(paths):
+            return _cut(*shard, pixel_size_angstrom, on_error, VANISHED)
+        if not is_written(error):
+            raise
+        print(f"{STILL_WRITTEN}: {error}", file=sys.stderr)
+        return _cut(*shard, pixel_size_angstrom, on_error, STILL_WRITTEN)
 
 
 def _vanished(paths):
     return None if all(map(os.path.lexists, paths)) else VANISHED
+
+
+def _is_written(error, paths, states, settle_minutes):
+    """Say whether a micrograph failed because something still writes to it."""
+    if not settle_minutes or _vanished(paths):
+        return False
+    now = list(map(file_status, paths))
+    if [file_state(status) for status in now if status] != list(states):
+        return True
+    clock = Clock()
+    young = any(clock.is_young(status, settle_minutes) for status in now)
+    return young and isinstance(error, UnfinishedError)
 
 
 def _cut(
@@ -78,6 +111,7 @@ def _cut(
     pixel_size_angstrom,
     on_error,
     set_aside,
+    is_written=lambda error: False,
 ):
     allowed = {"halves": [2], "auto": [1, 2]}.get(patches["target"], [1])
     if not set_aside and len(paths) not in allowed:
@@ -102,17 +136,18 @@ def _cut(
             for source, digest in zip(sources.values(), digests, strict=True):
                 source["pixels_xxh3"] = digest
         except InputError as error:
-            if on_error == "stop":
+            reason = STILL_WRITTEN if not set_aside and is_written(error) else str(error)
+            if on_error == "stop" and reason != STILL_WRITTEN:
                 raise
-            print(f"rejected: {error}", file=sys.stderr)
-            facts, limits = {"status": "rejected", "reason": str(error)}, []
+            print(f"{'waits' if reason in REASONS else 'rejected'}: {error}", file=sys.stderr)
+            facts, limits = {"status": "rejected", "reason": reason}, []
         new = new_record(micrograph, patches, kind, dtype, checks=checks, **sources, **facts)
         Path(record).unlink(missing_ok=True)  # it comes last: until then there is no shard
         rows = side_rows(images, limits, new, patches)
         writes = pool.map(write_patches, binaries, rows, [new] * 2, [scratch] * 2)
         new["files"] = dict(zip(("input", "target"), writes, strict=True))
     if file_states(paths) != before and not set_aside:
-        raise InputError(
+        raise UnfinishedError(
             "changed while it was read",
             file=" or ".join(paths),
             advice="run again when nothing writes to it any more",

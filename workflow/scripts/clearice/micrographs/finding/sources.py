@@ -1,6 +1,7 @@
 """Which micrographs there are, and which files are the halves of one: by name, never by order.
 
-Runs while the Snakefile is parsed: it opens no micrograph and imports nothing heavy.
+Runs while the Snakefile is parsed: it opens no micrograph but those that were changed lately, and
+imports nothing heavy.
 """
 
 import dataclasses
@@ -12,11 +13,10 @@ from clearice.micrographs.finding import tables
 from clearice.micrographs.finding.distinct import named_twice, require_distinct, require_text
 from clearice.micrographs.finding.globs import matching_files
 from clearice.micrographs.finding.links import without_links
+from clearice.micrographs.finding.settling import with_states, without_temporary_names
 from clearice.micrographs.names import key_of
+from clearice.micrographs.waiting import NO_OTHER_HALF
 from clearice.wording import listed
-
-# Why a micrograph is left out that may be whole the next time: it does not count as rejected.
-NO_OTHER_HALF = "no other half (yet)"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +26,8 @@ class MicrographFiles:
     `target` is its other half, `truth` the noise-free image, `centres` the table of its particles,
     `pixel_size_angstrom` what a table states, and `links` other paths of the same input file.
     `reason` says why it is set aside before anything is opened. `is_there` is False where a table
-    names files that were not there when it was read.
+    names files that were not there when it was read. `states` are those of the user's own files
+    (waiting.file_state) as the run began: of the input, and of the target if there is one.
     """
 
     name: str
@@ -38,6 +39,7 @@ class MicrographFiles:
     links: tuple = ()
     reason: str | None = None
     is_there: bool = True
+    states: tuple = dataclasses.field(default=(), compare=False)
 
     @property
     def key(self):
@@ -62,6 +64,7 @@ def find_micrographs(config, directory=".", say=lambda line: None, ask=True):
         found = [_downloaded(files) for files in _paired(names, section["halves"])]
     else:
         found = without_links(_on_disk(section, Path(directory), say), directory)
+        found = with_states(found, directory, section["settle_minutes"], say)
     require_text(found)
     require_distinct(found)
     if config["patches"]["target"] == "halves":
@@ -120,7 +123,10 @@ def _on_disk(section, directory, say):
         elif suffix == ".star":
             found += _of_star(pattern, halves, directory, skip_missing, say)
         else:
-            paths += matching_files(pattern, directory)
+            matching = matching_files(pattern, directory)
+            if section["settle_minutes"]:
+                matching = without_temporary_names(matching, pattern, say)
+            paths += matching
     found = [_noted(files, directory) for files in found]
     return found + _paired(sorted(set(paths)), halves, skip_missing, say)
 

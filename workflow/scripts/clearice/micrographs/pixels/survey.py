@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from clearice.errors import InputError
+from clearice.errors import InputError, UnfinishedError
 from clearice.micrographs.halves.fit import compare_halves
 from clearice.micrographs.halves.pairs import PairMeasure, PairSurvey
 from clearice.micrographs.normalisation import RowStatistics, Statistics
@@ -94,7 +94,7 @@ def survey_micrograph(blocks, path, shape, hot=None, before=None, dtype=None, nu
 def _require_picture(result, path):
     """Raise InputError for a constant image."""
     if not result.maximum > result.minimum:
-        raise InputError(
+        raise UnfinishedError(  # or room for one
             "a constant image",
             file=path,
             expected="pixels that differ",

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from clearice.errors import InputError
+from clearice.errors import InputError, UnfinishedError
 from clearice.micrographs.pixels import pixel_checks as checks
 from clearice.micrographs.pixels.blank import find_blank
 from clearice.micrographs.pixels.patterns import lines_of_columns, lines_of_rows, noise_step
@@ -24,7 +24,8 @@ class PixelVerdict:
         self._path, self.values, self.warnings = path, values, []
 
     def _reject(self, check, advice, **facts):
-        raise InputError(check.message.format(**facts), file=self._path, advice=advice)
+        kind = UnfinishedError if check is checks.UNFINISHED_COPY else InputError
+        raise kind(check.message.format(**facts), file=self._path, advice=advice)
 
     def _warn(self, check, **facts):
         self.warnings.append(check.message.format(threshold=check.threshold, **facts))
