@@ -15,6 +15,7 @@ include: "workflow/rules/resources.smk"
 include: "workflow/rules/results.smk"
 include: "workflow/rules/sources.smk"
 include: "workflow/rules/inputs.smk"
+include: "workflow/rules/runs.smk"
 include: "workflow/rules/micrographs.smk"
 include: "workflow/rules/plan.smk"
 include: "workflow/rules/shards.smk"
@@ -42,3 +43,12 @@ rule all:
 onstart:
     stop_whole_run()
     begin_run()
+    record_run()
+
+
+onsuccess:
+    end_run("finished")
+
+
+onerror:
+    end_run("failed")

@@ -4,6 +4,7 @@ READS   config.yaml, workflow/scripts/clearice/schema_files/config.schema.yaml, 
 WRITES  .snakemake/clearice_runs/: a record of this run while it lives
 """
 
+import atexit
 import contextlib
 import functools
 import os

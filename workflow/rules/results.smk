@@ -17,6 +17,7 @@ def look_at_results():
     if not workflow.is_main_process or workflow.executor_plugin is None or workflow.touch:
         return
     _remember_by_seals(workflow.persistence)
+    refuse_in_one_line(workflow.persistence)
     if config["micrographs"]["source"] == "empiar":
         remember_downloads(workflow.persistence)
     if list(Path(".snakemake/locks").glob("*")):  # another run is writing, or was killed

@@ -70,6 +70,9 @@ def renamed(files):
     return {"micrograph" if role == "input" else role: path for role, path in files.items()}
 
 
+FORGOTTEN = {}  # key -> what told the source of a shard whose record was removed
+
+
 @functools.cache
 def forget_stale_shards():
     """Remove the records of shards whose micrograph is newer, or was not whole and is there again.
@@ -93,6 +96,7 @@ def forget_stale_shards():
             changed = max(os.stat(path).st_mtime for path in paths)
             back = files.name in came_back and files.reason is None
             if back or record.stat().st_mtime < changed <= now:
+                FORGOTTEN[key] = source_hash(record)
                 record.unlink()
 
 

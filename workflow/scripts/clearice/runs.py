@@ -59,6 +59,15 @@ def is_alive(snakemake_folder, holder):
     return False
 
 
+def living_runs(snakemake_folder):
+    """Return in words who the other runs are that hold a record and live on this machine."""
+    folder = Path(snakemake_folder) / FOLDER
+    own = folder / _own_name()
+    with open(folder / "guard", "w") as guard:
+        acquire(guard)
+        return [described(holder) for path, holder in _others(folder, False)[2] if path != own]
+
+
 def _others(folder, unlock):
     """Return [(path of a record, holder)] of the runs that are gone, may live, and live."""
     gone, unknown, living = [], [], []
@@ -76,8 +85,12 @@ def _others(folder, unlock):
     return gone, unknown, living
 
 
+def _own_name():
+    return f"{socket.gethostname()}.{os.getpid()}.json"
+
+
 def _record_this(folder):
-    path = folder / f"{socket.gethostname()}.{os.getpid()}.json"
+    path = folder / _own_name()
     file = open(path, "w", encoding="utf-8")  # noqa: SIM115 (held until the process ends)
     fcntl.flock(file, fcntl.LOCK_EX)
     write_holder(file)
