@@ -18,6 +18,7 @@ def look_at_results():
         return
     _remember_by_seals(workflow.persistence)
     refuse_in_one_line(workflow.persistence)
+    _ask_anew_after_the_checkpoint(workflow.dag)
     if config["micrographs"]["source"] == "empiar":
         remember_downloads(workflow.persistence)
     if list(Path(".snakemake/locks").glob("*")):  # another run is writing, or was killed
@@ -51,3 +52,21 @@ def _remember_by_seals(persistence):
         return found
 
     persistence.has_metadata = has_metadata
+
+
+def _ask_anew_after_the_checkpoint(dag):
+    """Let Snakemake forget that a job had to follow another which turned out to have nothing to do.
+
+    Before the micrographs are listed, whatever depends on the list seems to need a run. Where the
+    list then leaves the dataset as it was (a file was rejected, or waits), only the jobs that read
+    the list itself have something to do: without this, the network would be trained again.
+    """
+    update_needrun = dag.update_needrun
+
+    async def updated(*arguments, **keywords):
+        for job in dag.jobs:
+            if not dag.finished(job):
+                dag.reason(job).updated_input_run.clear()
+        await update_needrun(*arguments, **keywords)
+
+    dag.update_needrun = updated

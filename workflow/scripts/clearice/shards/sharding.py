@@ -92,12 +92,12 @@ def _is_written(error, paths, states, settle_minutes):
     """Say whether a micrograph failed because something still writes to it."""
     if not settle_minutes or _vanished(paths):
         return False
-    now = list(map(file_status, paths))
-    if [file_state(status) for status in now if status] != list(states):
+    now = {path: file_status(path) for path in paths}
+    if [file_state(status) for status in now.values() if status] != list(states):
         return True
-    clock = Clock()
-    young = any(clock.is_young(status, settle_minutes) for status in now)
-    return young and isinstance(error, UnfinishedError)
+    if not isinstance(error, UnfinishedError) or error.file not in now:
+        return False
+    return Clock().is_young(now[error.file], settle_minutes)
 
 
 def _cut(
