@@ -11,6 +11,7 @@ from clearice.dataset.manifest import build_manifest, split_part
 from clearice.dataset.micrograph_table import micrograph_table
 from clearice.files import read_json, write_json
 from clearice.micrographs.mrc_writer import write_micrograph
+from clearice.micrographs.waiting import STILL_WRITTEN
 from clearice.model.history import COLUMNS, write_history
 from clearice.validation.record import measure
 from clearice.validation.summary import summarise
@@ -54,7 +55,7 @@ class Run:
             ],
         }
 
-    def add_dataset(self, names, tested, rejected=(), **facts):
+    def add_dataset(self, names, tested, rejected=(), waiting=(), **facts):
         """Write shards, the table of micrographs and the manifest; `facts` go into the records."""
         folder = self.results / "shards"
         paths = [make_shard(folder, name, size_px=SIDE_PX, **facts) for name in names]
@@ -62,6 +63,7 @@ class Run:
             make_shard(self.results / "shards", name, rejected="truncated & <odd>")
             for name in rejected
         ]
+        paths += [make_shard(folder, name, rejected=STILL_WRITTEN) for name in waiting]
         records = [(path, read_json(path)) for path in paths]
         splits = {name: "test" if name in tested else "train" for name in names}
         table = self.arguments["micrographs"]

@@ -21,7 +21,7 @@ def look_at_results():
     _ask_anew_after_the_checkpoint(workflow.dag)
     if config["micrographs"]["source"] == "empiar":
         remember_downloads(workflow.persistence)
-    if list(Path(".snakemake/locks").glob("*")):  # another run is writing, or was killed
+    if another_run_writes():
         return
     try:
         if not workflow.dryrun:
@@ -35,6 +35,11 @@ def look_at_results():
     except InputError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         sys.exit(1)
+
+
+def another_run_writes():
+    """Say whether another run is writing here, or was killed: Snakemake will refuse to start."""
+    return any(Path(".snakemake/locks").glob("*"))
 
 
 def _remember_by_seals(persistence):

@@ -84,6 +84,8 @@ def forget_stale_shards():
         return
     if workflow.executor_plugin is None or workflow.dryrun or workflow.touch:
         return
+    if another_run_writes():
+        return
     table = Path("results/dataset/micrographs.tsv")
     rows = rows_of_table(table) if table.exists() else []
     left_out = (VANISHED, STILL_WRITTEN)
