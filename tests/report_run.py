@@ -104,6 +104,7 @@ class Run:
         about = {"architecture": "simple_cnn", "device": "CPU", "devices": 1, "seconds": 12.0}
         about |= {"torch": "2", "python": "3", "patch_size_px": SIDE_PX, "settings": settings}
         about |= {"target_kind": "halves", "kept_pretrained": False}
+        about |= {"model_xxh3": "0" * 16, "stages": [], "anew_because": None}
         write_json(folder / "training.json", {**about, "last_epoch": rows[-1]})
         self.arguments["histories"] = [folder / "history.tsv"]
         self.arguments["trainings"] = [folder / "training.json"]
@@ -131,7 +132,8 @@ class Run:
             files = {role: str(path) for role, path in files.items()}
             made = {role: files.pop(role) for role in ("raw", "denoised")}
             about = {"micrograph": name, "device": "cpu"}
-            record = {**about, "files": made, "seconds": {"denoise": 1.0}}
+            model = {"path": "m", "architecture": "simple_cnn", "xxh3": "0" * 16}
+            record = {**about, "model": model, "files": made, "seconds": {"denoise": 1.0}}
             write_json(folder / f"{seed}.json", record)
             self.arguments["denoised"] = [*self.arguments["denoised"], folder / f"{seed}.json"]
             if name in tested:

@@ -1,5 +1,6 @@
 """Datasets and settings for the tests of the model step, without the steps before it."""
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -92,6 +93,22 @@ def train(manifest, folder, device="cpu", **changes):
     training.run(folder / "checkpoint.pt")
     write_history(folder / "history.tsv", training.rows)
     return training
+
+
+def script():
+    """Return the module workflow/scripts/train_denoiser.py."""
+    path = SCRIPTS / "train_denoiser.py"
+    spec = importlib.util.spec_from_file_location("train_denoiser", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def run_script(manifest, folder, **settings):
+    """Run train_denoiser.py by hand, in this process; return the record that it wrote."""
+    words = [f"--set={key}={json.dumps(value)}" for key, value in settings.items()]
+    script().main([str(manifest), str(folder), "--set=device=cpu", *words])
+    return json.loads((folder / "training.json").read_text())
 
 
 def weights_of(training):

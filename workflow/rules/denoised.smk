@@ -1,6 +1,7 @@
 """Denoise every micrograph that was not rejected.
 
-READS   the micrographs, results/model/{architecture}/denoiser.safetensors
+READS   the micrographs, results/model/{architecture}/denoiser.safetensors, of which earlier states
+        will do with continue_training (denoised.redo)
 WRITES  results/denoised/{micrograph}.{mrc,json}
 """
 
@@ -9,7 +10,7 @@ rule denoise_micrograph:
     """Denoise one micrograph, or both halves of one."""
     input:
         unpack(denoise_inputs),
-        model=f"results/model/{config['denoised']['architecture']}/denoiser.safetensors",
+        model=denoising_network,
     output:
         denoised="results/denoised/{micrograph}.mrc",
         record="results/denoised/{micrograph}.json",
@@ -24,12 +25,13 @@ rule denoise_micrograph:
         gpu=int(config["denoised"]["device"].startswith("cuda")),
     params:
         code=code_of("denoise_micrograph"),
+        lineage=network_lineage,
         pixel_size_angstrom=lambda wildcards: MICROGRAPHS[wildcards.micrograph].pixel_size_angstrom,
         name=name_of_job,
         micrograph=file_of("input"),
         target=file_of("target"),
         settings={
-            **config["denoised"],
+            **{key: value for key, value in config["denoised"].items() if key != "redo"},
             "hot_pixel_threshold": config["patches"]["hot_pixel_threshold"],
         },
     script:

@@ -2,7 +2,8 @@
 
 READS   results/dataset/manifest.json and the binaries that it names
 WRITES  results/model/{architecture}/denoiser.safetensors, history.tsv, training.json, and beside
-        them checkpoint.pt, which outlives an interrupted job and is continued from
+        them checkpoint.pt, which outlives an interrupted job and is continued from, and stages/:
+        what each stage of a training left, which is trained further with continue_training
 """
 
 
@@ -33,11 +34,6 @@ rule train_denoiser:
     params:
         code=code_of("train_denoiser", "scripts/clearice/model/general/weights.safetensors"),
         architecture=lambda w: w.architecture,
-        # Other threads train to the same model: they must not train it again.
-        settings=lambda w: {
-            key: value
-            for key, value in config["model"][w.architecture].items()
-            if key != "threads"
-        },
+        settings=settings_of_network,
     script:
         "../scripts/train_denoiser.py"

@@ -11,7 +11,15 @@ FORMAT_VERSION = 1
 
 
 def denoise_micrograph(
-    micrograph, model, denoised, record, settings, target=None, pixel_size_angstrom=None, name=None
+    micrograph,
+    model,
+    denoised,
+    record,
+    settings,
+    target=None,
+    pixel_size_angstrom=None,
+    name=None,
+    **_only_for_the_workflow,
 ):
     """Write the denoised micrograph (MRC) and the facts about it (JSON).
 

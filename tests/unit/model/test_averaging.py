@@ -59,7 +59,7 @@ def test_an_interrupted_training_ends_in_the_same_averaged_weights(tmp_path):
     manifest = write_dataset(tmp_path / "dataset")
     whole = train(manifest, tmp_path / "whole", epochs=4, **SCHEDULED)
     parts = build_training(manifest, epochs=4, **SCHEDULED)
-    parts.settings = {**parts.settings, "epochs": 2}  # as if stopped after two
+    parts.last_epoch = 2  # as if stopped after two
     parts.run(tmp_path / "checkpoint.pt")
     again = build_training(manifest, epochs=4, **SCHEDULED)
     assert "continues from" in again.resume(tmp_path / "checkpoint.pt")

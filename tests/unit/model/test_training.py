@@ -18,6 +18,7 @@ from training_data import (
     NOISE_FLOOR,
     assert_same_weights,
     build_training,
+    script,
     train,
     weights_of,
     write_dataset,
@@ -247,9 +248,9 @@ def test_other_faults_are_not_called_want_of_memory(manifest, tmp_path, monkeypa
         train(manifest, tmp_path)
 
 
-def test_the_script_writes_model_history_and_record(manifest, tmp_path, script):
+def test_the_script_writes_model_history_and_record(manifest, tmp_path):
     arguments = [str(manifest), str(tmp_path / "out"), "--set", "epochs=1", "--set=device=cpu"]
-    script.main(arguments)
+    script().main(arguments)
     network, metadata = load_model(tmp_path / "out" / "denoiser.safetensors")
     record = json.loads((tmp_path / "out" / "training.json").read_text())
     assert metadata["dataset_xxh3"] == json.loads(manifest.read_text())["data_xxh3"]
@@ -260,17 +261,15 @@ def test_the_script_writes_model_history_and_record(manifest, tmp_path, script):
     expected = mean_squared_error(manifest, "test", network)
     assert record["last_epoch"]["test_loss"] == pytest.approx(expected, rel=1e-5)
     with pytest.raises(InputError, match=r"unknown key .*\.epoch:.*did you mean epochs"):
-        script.main([*arguments, "--set", "epoch=3"])
+        script().main([*arguments, "--set", "epoch=3"])
 
 
-def test_threads_by_hand_are_used_and_are_no_setting_of_the_model(
-    manifest, tmp_path, script, monkeypatch
-):
+def test_threads_by_hand_are_used_and_are_no_setting_of_the_model(manifest, tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "")  # restored after the test
     before = torch.get_num_threads()
     arguments = ["--set", "epochs=1", "--set=device=cpu", "--set", "threads=3"]
     try:
-        script.main([str(manifest), str(tmp_path), *arguments])
+        script().main([str(manifest), str(tmp_path), *arguments])
     finally:
         torch.set_num_threads(before)
     _, metadata = load_model(tmp_path / "denoiser.safetensors")
@@ -278,15 +277,3 @@ def test_threads_by_hand_are_used_and_are_no_setting_of_the_model(
     assert record["threads"] == 3
     assert "threads" not in record["settings"]
     assert "threads" not in json.loads(metadata["config"])  # as the workflow writes it
-
-
-@pytest.fixture
-def script(repository):
-    """The module workflow/scripts/train_denoiser.py."""
-    import importlib.util
-
-    path = repository / "workflow" / "scripts" / "train_denoiser.py"
-    spec = importlib.util.spec_from_file_location("train_denoiser", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

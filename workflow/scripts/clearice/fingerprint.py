@@ -20,6 +20,7 @@ OUTSIDE = {
     "clearice.disk": "measures the room on a disk, and says that there is too little",
     "clearice.errors": "speaks to a person",
     "clearice.files": "files appear whole; their bytes are the caller's",
+    "clearice.fingerprint": "names the code",
     "clearice.limits": "speaks to a person",
     "clearice.locks": "one process at a time writes the same bytes",
     "clearice.seals": "says whether a result is what was written",

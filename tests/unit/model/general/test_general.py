@@ -8,10 +8,11 @@ import torch
 
 from affine import affine_of
 from clearice.errors import InputError
+from clearice.model.files import GENERAL
 from clearice.model.general import particles, training
 from clearice.model.general.scenes import Pool, robust_affine, training_pair
 from clearice.model.general.training import GeneralTraining
-from clearice.model.weights import GENERAL, load_model
+from clearice.model.weights import load_model
 
 CPU = torch.device("cpu")
 GOLDEN = (1 + 5**0.5) / 2

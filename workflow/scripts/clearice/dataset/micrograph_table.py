@@ -2,6 +2,8 @@
 
 import math
 
+from clearice.dataset.contents import patches_xxh3
+from clearice.dataset.manifest import SIDES
 from clearice.errors import InputError
 from clearice.micrographs.checks import STATED_PIXEL_SIZE, measured_names
 from clearice.micrographs.pixels.float16 import require_float16
@@ -15,6 +17,7 @@ FLOAT16_ADVICE = "set denoised.dtype: float32"
 COLUMNS = [
     *("micrograph", "status", "reason", "split", "patches"),
     *("height_px", "width_px", "pixel_size_angstrom", "input", "target", "warnings"),
+    "patches_xxh3",
     *measured_names(),
 ]
 
@@ -138,6 +141,9 @@ def micrograph_table(records, splits, warnings):
         row["pixel_size_angstrom"] = None if size is None else str(size)  # with all its digits
         row |= {side: (record[side] or {}).get("path") for side in ("input", "target")}
         row |= {name: record["checks"].get(name) for name in measured_names()}
+        if record["status"] == "ok":
+            hashes = [record["files"][side]["xxh3"] for side in SIDES]
+            row["patches_xxh3"] = patches_xxh3(record["n_patches"], *hashes)
         texts = warnings.get(record["micrograph"], []) + record["warnings"]
         rows.append({**row, "warnings": "; ".join(texts)})
     return table_text(COLUMNS, rows)

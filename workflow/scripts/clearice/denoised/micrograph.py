@@ -19,9 +19,10 @@ from clearice.micrographs.pixels.float16 import require_float16
 from clearice.micrographs.rows import MicrographRows, hot_pixel_limit
 from clearice.micrographs.whole_set.collection import pixel_size_warnings
 from clearice.model.device import choose_device, set_precision
+from clearice.model.files import model_file
 from clearice.model.half_resolution import at_full_resolution
 from clearice.model.memory import return_freed_memory
-from clearice.model.weights import load_model, model_file
+from clearice.model.weights import load_model
 
 
 class WatchedRows(MicrographRows):
@@ -55,6 +56,7 @@ def load_denoiser(path, device_name):
         "path": str(path),
         "architecture": metadata["architecture"],
         "xxh3": xxh3_of_file(model_file(path)),
+        **{key: int(metadata[key]) for key in ("stage", "epochs") if key in metadata},
     }
     return network, identity, device
 

@@ -12,6 +12,7 @@ import torch
 
 from clearice.errors import InputError
 from clearice.files import atomic_path, open_regular, remove_leftovers
+from clearice.model.stages import describe_differences
 
 FORMAT_VERSION = 2
 _KEYS = (
@@ -95,6 +96,14 @@ def load_checkpoint(path, identity, epochs):
     return state
 
 
+def _identity_in(path):
+    """Return the identity of the training whose checkpoint `path` is, None if it can't be read."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)["identity"]
+    except (*_UNREADABLE, TypeError):
+        return None
+
+
 def _remove(path):
     return f"remove it: rm {shlex.quote(str(path))}"
 
@@ -107,22 +116,14 @@ def _check_sums(path):
         raise zipfile.BadZipFile(f"{damaged} does not have its checksum: the file is damaged")
 
 
-def describe_differences(theirs, ours):
-    """Return in words how two identities differ; an empty text when they don't."""
-    return "; ".join(
-        f"{key} {theirs.get(key)} there, {ours.get(key)} here"
-        for key in sorted(theirs.keys() | ours.keys())
-        if theirs.get(key) != ours.get(key)
-    )
-
-
-def find_checkpoint(path, identity, epochs):
+def find_checkpoint(path, identity, epochs, past=None):
     """Return (state, remark) for a training that may continue from its own folder's checkpoint.
 
     A checkpoint of another configuration or dataset, a damaged one, and one that has come
     further must not stop a training that was asked for with this one: it is set aside as
     {name}.other, and the remark says why. State and remark are None where there is nothing to
-    continue and nothing to say.
+    continue and nothing to say. `past` is the identity of the stage before this one, if there
+    is one: its last checkpoint is past use.
     """
     path = Path(path)
     remove_leftovers(path)
@@ -131,6 +132,8 @@ def find_checkpoint(path, identity, epochs):
     try:
         return load_checkpoint(path, identity, epochs), None
     except InputError as error:
+        if past is not None and _identity_in(path) == past:
+            return None, None
         aside = path.with_name(path.name + ".other")
         os.replace(path, aside)
         return None, f"{error.what}: set aside as {aside}; starting from scratch"

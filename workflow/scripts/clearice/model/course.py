@@ -4,7 +4,8 @@ import torch
 
 from clearice.errors import InputError
 from clearice.model.checkpoints import find_checkpoint, load_checkpoint, save_checkpoint
-from clearice.model.history import EpochTotals
+from clearice.model.files import HISTORY
+from clearice.model.history import EpochTotals, read_history
 
 _POSITION = ("epoch", "batch", "step", "rows", "seconds", "interruptions")
 
@@ -14,17 +15,24 @@ class Course:
 
     epoch, batch, step: whole epochs, batches of this one, and steps. rows: those of history.tsv.
     totals: sums over this epoch. `identity` is a flat dict of all that the weights after a given
-    step depend on; `epochs` is the length of the training. Of several processes, rank 0 alone
-    writes.
+    step depend on; `stage` (stages.Stage) says where it begins, `epochs` how many there are at its
+    end, those before the stage counted. Of several processes, rank 0 alone writes.
     """
 
-    def __init__(self, identity, epochs, optimization, device, processes):
-        self.identity, self._epochs = identity, epochs
+    def __init__(self, identity, epochs, stage, optimization, device, processes):
+        self.identity, self._epochs, self.stage = identity, epochs, stage
         self._optimization, self._device, self._processes = optimization, device, processes
-        self.epoch = self.batch = self.step = 0
-        self.rows, self.seconds, self.interruptions = [], 0.0, 0
+        self.epoch, self.batch, self.step = stage.first_epoch, 0, stage.first_step
+        self.rows = read_history(stage.folder / HISTORY) if stage.folder else []
+        self.seconds = stage.before["seconds"] if stage.before else 0.0
+        self.interruptions = 0
         self.totals = EpochTotals()
         self._good_checkpoint = None  # the last one, read or written
+
+    @property
+    def step_of_stage(self):
+        """How many steps of this stage were taken."""
+        return self.step - self.stage.first_step
 
     def resume(self, path, *, demanded=False):
         """Continue from the checkpoint `path` if it is ours; return a line about it, or None.
@@ -36,11 +44,13 @@ class Course:
         elif self._processes.rank:  # rank 0 sets aside what is not ours
             state, remark = None, None
         else:
-            state, remark = find_checkpoint(path, self.identity, self._epochs)
+            past = self.stage.before["identity"] if self.stage.before else None
+            state, remark = find_checkpoint(path, self.identity, self._epochs, past)
         state = self._processes.share(state)
         if state is None:
             return remark
-        if state["epoch"] == self._epochs and not demanded:  # this training was asked for anew
+        finished, is_first = state["epoch"] == self._epochs, self.stage.number == 1
+        if finished and is_first and not demanded:  # this training was asked for anew
             return f"{path} belongs to a finished training; starting from scratch"
         self._restore(state)
         self.interruptions += 1
@@ -61,8 +71,11 @@ class Course:
         self._good_checkpoint = path
 
     def kept(self):
-        """Return the end of an advice: whether there is a checkpoint to go back to."""
-        return "; the last good checkpoint is kept" if self._good_checkpoint else ""
+        """Return the end of an advice: whether there is something good to go back to."""
+        kept = "; the last good checkpoint is kept" if self._good_checkpoint else ""
+        return kept + (
+            f"; the network before this stage is {self.stage.start}" * bool(self.stage.start)
+        )
 
     def _state(self):
         """Return all that a checkpoint holds."""

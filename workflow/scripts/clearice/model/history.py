@@ -1,9 +1,13 @@
 """What a training leaves behind beside its model: history.tsv."""
 
-from clearice.files import write_text
-from clearice.tsv import table_text
+import datetime
 
+from clearice.files import write_text
+from clearice.tsv import number, read_table, table_text
+
+_TEXTS = ("dataset_xxh3", "ended")
 COLUMNS = (
+    "stage",
     "epoch",
     "step",
     "train_loss",
@@ -17,6 +21,10 @@ COLUMNS = (
     "peak_device_mib",
     "noise_floor_train",
     "noise_floor_test",
+    "dataset_xxh3",
+    "train_micrographs",
+    "train_patches",
+    "ended",
 )
 # train_loss and test_loss are of the weights at the end of the epoch, over all pixels of a split;
 # batch_loss is the mean over the epoch's batches, each before its step.
@@ -25,6 +33,19 @@ COLUMNS = (
 def write_history(path, rows):
     """Write `rows` (dicts with the keys COLUMNS) as tab-separated text; None is an empty field."""
     write_text(path, table_text(COLUMNS, rows))
+
+
+def read_history(path):
+    """Return the rows of history.tsv as dicts, as write_history takes them."""
+    return [
+        {key: (value or None) if key in _TEXTS else number(value) for key, value in row.items()}
+        for row in read_table(path)
+    ]
+
+
+def utc_now():
+    """Return the time of day as text, to the second."""
+    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class EpochTotals:

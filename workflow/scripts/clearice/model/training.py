@@ -6,14 +6,13 @@ from pathlib import Path
 
 import torch
 
+from clearice.dataset.contents import contents_of_manifest
 from clearice.errors import InputError
-from clearice.files import xxh3_of_file
-from clearice.micrographs.checks import DEPENDENT_PIXELS
 from clearice.model.course import Course
 from clearice.model.engines.choice import fastest_engine
 from clearice.model.evaluation import squared_errors
 from clearice.model.feed import Feed
-from clearice.model.history import EpochTotals
+from clearice.model.history import EpochTotals, utc_now
 from clearice.model.interruption import Interruption
 from clearice.model.late_losses import LateLosses
 from clearice.model.memory import (
@@ -25,61 +24,57 @@ from clearice.model.memory import (
 from clearice.model.networks import build_network
 from clearice.model.optimization import Optimization
 from clearice.model.progress import Progress, describe_row
-from clearice.model.weights import load_model, load_weights, model_file
+from clearice.model.stages import FREE_SETTINGS, Stage, initial_weights_xxh3, keeps_pretrained
+from clearice.model.weights import load_model, load_weights
 
 # What may change between the parts of an interrupted training: how long and where it runs.
-_FREE_SETTINGS = {
-    "epochs",
-    "device",
-    "devices",
-    "checkpoint_minutes",
-    "buffer_mib",
-    "reader_threads",
-    "threads",
-    "engine",
-    "initial_weights",  # their hash counts, wherever they lie
-}
+_FREE_SETTINGS = FREE_SETTINGS | {"epochs"}
+# A continued stage starts with less than the learning rate of the first one: see docs/growing.md.
+CONTINUED_RATE = 0.5
 
 
 class Training:
-    """One training: its data, its network, and how far it has come.
+    """One training, or one stage of it: its data, its network, and how far it has come.
 
     `settings` is a section of config.yaml's `model`; `processes` (distributed.Processes) says
-    which part of every batch is ours. Rank 0 alone prints and writes files.
+    which part of every batch is ours. Rank 0 alone prints and writes files. `stage` is a
+    stages.Stage.
     """
 
-    def __init__(self, manifest_path, architecture, settings, device, processes):
+    def __init__(self, manifest_path, architecture, settings, device, processes, stage=None):
         self.architecture, self.settings = architecture, settings
         self.device, self.processes = device, processes
-        network = _initial_network(architecture, settings)
+        self.stage = stage = stage or Stage()
+        network = _initial_network(architecture, settings, stage)
         self.feed = Feed(manifest_path, settings, device, processes, network.alignment_px)
         self.manifest = self.feed.manifest
+        self.contents = contents_of_manifest(self.manifest)
         self.engine = self._engine(network)
         if device.type == "cpu":
             keep_freed_memory()
+        self.peak_learning_rate = settings["learning_rate"] * (
+            CONTINUED_RATE if stage.number > 1 else 1
+        )
         self.optimization = Optimization(
             network,
             device,
             optimizer=settings["optimizer"],
-            learning_rate=settings["learning_rate"],
+            learning_rate=self.peak_learning_rate,
             precision=settings["precision"],
             all_reduce=processes.all_reduce,
             engine=self.engine,
             schedule=settings["learning_rate_schedule"],
             average_weights=settings["average_weights"],
-            total_steps=self.feed.batches_per_epoch * settings["epochs"],
+            total_steps=self.feed.batches_per_epoch * stage.epochs(settings),
         )
-        identity = _identity(architecture, settings, self.manifest)
-        self.course = Course(identity, settings["epochs"], self.optimization, device, processes)
+        identity = _identity(architecture, settings, self.manifest, stage)
+        self.last_epoch = stage.first_epoch + stage.epochs(settings)
+        self.course = Course(identity, self.last_epoch, stage, self.optimization, device, processes)
 
     @property
     def keeps_pretrained(self):
         """Whether the data can teach nothing, and the general network's weights are kept."""
-        if self.manifest["target_kind"] != "pixel_halves":
-            return False
-        correlation = self.manifest["half_correlation"]["train"] or 0.0
-        dependent = abs(correlation) > DEPENDENT_PIXELS.threshold
-        return dependent and self.settings["initial_weights"] == "general"
+        return keeps_pretrained(self.settings, self.contents.pixel_correlation)
 
     @property
     def resolution(self):
@@ -98,7 +93,8 @@ class Training:
         if settings["engine"] != "auto":
             return settings["engine"]
         pixels = self.feed.readers["train"].n_patches * self.feed.size_px**2
-        trained_px, deterministic = settings["epochs"] * pixels, settings["deterministic"]
+        trained_px = self.stage.epochs(settings) * pixels
+        deterministic = settings["deterministic"]
         return fastest_engine(network, self.device, trained_px, deterministic=deterministic)
 
     def resume(self, path, *, demanded=False):
@@ -113,13 +109,13 @@ class Training:
         memory runs out.
         """
         settings, course = self.settings, self.course
-        total = self.feed.batches_per_epoch * settings["epochs"]
+        total = self.feed.batches_per_epoch * self.stage.epochs(settings)
         quiet = self.processes.rank > 0
         with (
             memory_explained(settings, self.feed.size_px, self.device),
             self.feed,
             Interruption() as interruption,
-            Progress(total, course.step, quiet=quiet) as progress,
+            Progress(total, course.step_of_stage, quiet=quiet) as progress,
         ):
             session = _Session(self, Path(checkpoint), interruption, progress)
             if self.keeps_pretrained:
@@ -129,33 +125,34 @@ class Training:
                 )
                 session.end_epoch()
                 return
-            for epoch in range(course.epoch, settings["epochs"]):
+            for epoch in range(course.epoch, self.last_epoch):
                 course.epoch = epoch
                 session.train_epoch()
                 session.end_epoch()
-            course.epoch = settings["epochs"]
+            course.epoch = self.last_epoch
             course.save(checkpoint)
 
 
-def _initial_network(architecture, settings):
+def _initial_network(architecture, settings, stage):
     torch.manual_seed(settings["seed"])
     network = build_network(architecture)
-    if settings["initial_weights"]:
-        start, _ = load_model(settings["initial_weights"])
-        load_weights(network, start.state_dict(), settings["initial_weights"])
+    if weights := stage.start or settings["initial_weights"]:
+        start, _ = load_model(weights)
+        load_weights(network, start.state_dict(), weights)
     return network
 
 
-def _identity(architecture, settings, manifest):
+def _identity(architecture, settings, manifest, stage):
     """Return, as a flat dict, all that the weights after a given step depend on."""
-    weights = settings["initial_weights"]
     scheduled = settings["learning_rate_schedule"] != "constant" or settings["average_weights"]
     return {
         **{key: value for key, value in settings.items() if key not in _FREE_SETTINGS},
-        "scheduled_epochs": settings["epochs"] if scheduled else None,
+        "scheduled_epochs": stage.epochs(settings) if scheduled else None,
         "architecture": architecture,
         "dataset_xxh3": manifest["data_xxh3"],
-        "initial_weights_xxh3": xxh3_of_file(model_file(weights)) if weights else None,
+        "initial_weights_xxh3": initial_weights_xxh3(settings),
+        "stage": stage.number,
+        "continued_xxh3": stage.before["model_xxh3"] if stage.before else None,
     }
 
 
@@ -164,6 +161,7 @@ class _Session:
 
     def __init__(self, training, checkpoint, interruption, progress):
         self._settings, self._manifest = training.settings, training.manifest
+        self._contents, self._last_epoch = training.contents, training.last_epoch
         self._device, self._processes = training.device, training.processes
         self._feed, self._optimization = training.feed, training.optimization
         self._course, self._checkpoint = training.course, checkpoint
@@ -188,7 +186,7 @@ class _Session:
         clock.read()
 
     def _step(self, batch):
-        self._optimization.set_learning_rate(self._course.step)
+        self._optimization.set_learning_rate(self._course.step_of_stage)
         due_s = self._saved_at_s + 60 * self._settings["checkpoint_minutes"]
         return self._optimization.step(
             batch.input,
@@ -234,6 +232,7 @@ class _Session:
         course.seconds += totals.seconds
         floors = self._manifest["noise_floor"]
         row = {
+            "stage": course.stage.number,
             "epoch": course.epoch + bool(course.step),
             "step": course.step,
             "train_loss": losses["train"],
@@ -245,9 +244,13 @@ class _Session:
             "peak_device_mib": peak_device_mib(self._device),
             "noise_floor_train": floors["train"],
             "noise_floor_test": floors["test"],
+            "dataset_xxh3": self._manifest["data_xxh3"],
+            "train_micrographs": len(self._contents.splits["train"]),
+            "train_patches": self._feed.readers["train"].n_patches,
+            "ended": utc_now(),
         }
         course.rows.append(row)
-        self._progress.line(describe_row(row, self._settings["epochs"]))
+        self._progress.line(describe_row(row, self._last_epoch))
 
     def _loss(self, split):
         """Return the mean squared error over all pixels of `split`."""

@@ -2,7 +2,6 @@
 
 import json
 import shlex
-from pathlib import Path
 
 import safetensors
 import safetensors.torch
@@ -11,17 +10,12 @@ import xxhash
 
 from clearice.errors import InputError
 from clearice.files import atomic_path, open_regular
+from clearice.model.files import model_file
 from clearice.model.networks import build_network
 from clearice.wording import listed
 
 FORMAT_VERSION = "1"
 CHECKSUM = "content_xxh3"  # its key in the metadata
-GENERAL = Path(__file__).parent / "general" / "weights.safetensors"
-
-
-def model_file(name):
-    """Return the file of a model: that of the pretrained network for `general`, else `name`."""
-    return GENERAL if str(name) == "general" else Path(name)
 
 
 def save_model(path, network, metadata, dtype=torch.float32):

@@ -10,6 +10,7 @@ from clearice.files import read_result
 from clearice.micrographs.checks import measured_names
 from clearice.micrographs.mrc import open_micrograph
 from clearice.micrographs.whole_set.collection import entry_warnings
+from clearice.model import history
 from clearice.tsv import number, read_table
 
 _HEADERS = 20  # of the micrographs of an entry: the others are compared with these elsewhere
@@ -32,12 +33,12 @@ def read_micrographs(path):
 
 
 def read_history(path):
-    """Return the rows of history.tsv as dicts of numbers, None where a field is empty.
+    """Return the rows of history.tsv as dicts, None where a field is empty.
 
     A noise floor that a loss went below is taken out: it is wrong, because the halves differ in
     more than independent noise.
     """
-    rows = [{key: number(value) for key, value in row.items()} for row in read_table(path)]
+    rows = history.read_history(path)
     for split in ("train", "test"):
         floor, losses = f"noise_floor_{split}", [row[f"{split}_loss"] for row in rows]
         least = min((loss for loss in losses if loss is not None), default=None)
@@ -48,10 +49,26 @@ def read_history(path):
 
 
 def read_denoised(paths):
-    """Return micrograph -> {"files", "seconds", "device"} of each denoised one."""
-    records = map(read_result, paths)
+    """Return micrograph -> {"files", "seconds", "device", "model"} of each denoised one."""
+    keys = "files", "seconds", "device", "model"
+    return {r["micrograph"]: {key: r[key] for key in keys} for r in map(read_result, paths)}
+
+
+def earlier_states(denoised, training):
+    """Return how many micrographs earlier states of the network denoised, and each stage's share.
+
+    `denoised` is what read_denoised returned, `training` the record of the network's training.
+    {"micrographs": how many in all, "earlier": how many of them, "stages": stage -> how many}; the
+    stage of a network that was trained anew since is None.
+    """
+    by_model = {stage["model_xxh3"]: stage["stage"] for stage in training["stages"]}
+    found = [facts["model"]["xxh3"] for facts in denoised.values()]
+    earlier = [by_model.get(model) for model in found if model != training["model_xxh3"]]
+    stages = sorted(set(earlier), key=lambda stage: stage or 0)
     return {
-        r["micrograph"]: {key: r[key] for key in ("files", "seconds", "device")} for r in records
+        "micrographs": len(found),
+        "earlier": len(earlier),
+        "stages": {stage: earlier.count(stage) for stage in stages},
     }
 
 

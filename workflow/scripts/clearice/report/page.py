@@ -52,6 +52,7 @@ def page_facts(results, config, title, drawn, patches, examples):
         "patches": [{**patch, "pictures": embedded(patch)} for patch in patches],
         "trainings": results.trainings,
         "histories": results.histories,
+        "earlier": results.earlier,
         "figures": {
             name: figures.for_page(svg, _FIGURE_LABELS[name], name)
             for name, svg in drawn.items()

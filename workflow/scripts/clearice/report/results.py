@@ -7,7 +7,13 @@ from pathlib import Path
 from clearice.files import read_result
 from clearice.micrographs.names import key_of
 from clearice.report.costs import Job, busy_seconds, read_jobs, step_table
-from clearice.report.facts import example_names, read_denoised, read_history, read_micrographs
+from clearice.report.facts import (
+    earlier_states,
+    example_names,
+    read_denoised,
+    read_history,
+    read_micrographs,
+)
 from clearice.report.headlines import headlines
 from clearice.report.validated import ValidationRecords
 
@@ -42,6 +48,16 @@ class Results:
     def steps(self):
         """Rows of the table of costs."""
         return step_table(self.jobs)
+
+    @cached_property
+    def earlier(self):
+        """Micrographs that earlier states of the network denoised (facts.earlier_states), or None.
+
+        The network is that of the records; what was denoised by one without a record is not told.
+        """
+        names = {facts["model"]["architecture"] for facts in self.denoised.values()}
+        trained = [self.trainings[name] for name in names if name in self.trainings]
+        return earlier_states(self.denoised, trained[0]) if len(trained) == 1 else None
 
     @cached_property
     def frc(self):

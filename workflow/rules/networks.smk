@@ -1,0 +1,49 @@
+"""Which network denoises, and whether what an earlier state of it denoised may stay.
+
+READS   results/dataset/micrographs.tsv, once it is there; results/model/{architecture}/stages/
+WRITES  nothing
+"""
+
+from clearice.dataset.contents import contents_of_table
+from clearice.model.stages import CONTINUING, next_stage, recipe_of
+
+
+def settings_of_network(wildcards):
+    """Return the settings that a network depends on.
+
+    Other threads train to the same model, and whether and how long it is trained further counts
+    when micrographs come in: a change of them trains nothing again.
+    """
+    section = config["model"][wildcards.architecture]
+    return {key: section[key] for key in section if key not in ("threads", *CONTINUING)}
+
+
+def denoising_network(wildcards):
+    """Return the model that denoises; one that is only trained further makes nothing old."""
+    checkpoints.list_micrographs.get()  # network_lineage compares what is listed
+    architecture, section = config["denoised"]["architecture"], config["denoised"]
+    path = f"results/model/{architecture}/denoiser.safetensors"
+    continues = config["model"][architecture]["continue_training"]
+    return ancient(path) if continues and not section["redo"] else path
+
+
+def network_lineage(wildcards):
+    """Return the name of the training that the network is a stage of, or will be.
+
+    As a param: what a network of another training denoised is made again. None before the
+    micrographs are listed.
+    """
+    table = Path("results/dataset/micrographs.tsv")
+    return _lineage_at(os.stat(table).st_mtime_ns, table) if table.exists() else None
+
+
+@functools.cache
+def _lineage_at(listed_ns, table):
+    architecture = config["denoised"]["architecture"]
+    settings = config["model"][architecture]
+    contents = contents_of_table(rows_of_table(table))
+    recipe = recipe_of(architecture, settings, code_fingerprint("train_denoiser"), contents)
+    continues = settings["continue_training"]
+    return next_stage(
+        f"results/model/{architecture}", recipe, contents, continues=continues
+    ).lineage
