@@ -5,6 +5,7 @@ import csv
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,14 @@ import torch
 
 from clearice.model.optimization import Optimization
 from clearice.model.weights import load_model
-from training_data import SCRIPTS, assert_same_weights, train, weights_of, write_dataset
+from training_data import (
+    SCRIPTS,
+    assert_same_weights,
+    run_script,
+    train,
+    weights_of,
+    write_dataset,
+)
 
 SETTINGS = {"epochs": 3, "learning_rate": 0.01}
 
@@ -152,6 +160,30 @@ def test_a_process_that_is_killed_at_random_moments(manifest, tmp_path, number):
     weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
     assert_same_weights(weights, train(manifest, tmp_path / "whole", **settings))
     assert not list(folder.glob("*.part*"))
+
+
+@pytest.mark.usefixtures("whole")
+def test_a_continued_stage_that_is_killed_ends_in_the_same_bytes(tmp_path):
+    """It continues from its own checkpoint, and its network is that of the first stage again."""
+    settings = {"continue_training": True, "continue_epochs": 80, "checkpoint_minutes": 1e-4}
+    counts = {"first": (9, 8), "grown": (9, 8, 7)}
+    first, grown = (
+        write_dataset(tmp_path / name, train=train, test=(5,)) for name, train in counts.items()
+    )
+    folder, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
+    run_script(first, folder, epochs=2, **settings)
+    shutil.copytree(folder, undisturbed)
+    expected = run_script(grown, undisturbed, epochs=2, **settings)
+    arguments = command(grown, folder, epochs=2, **settings)
+    statuses = run_until_done(arguments, [0.3, 0.1], signal.SIGKILL, folder / "checkpoint.pt")
+    assert statuses == [-signal.SIGKILL, -signal.SIGKILL, 0]
+    record = json.loads((folder / "training.json").read_text())
+    assert (record["stage"], record["last_epoch"]["epoch"]) == (2, 82)
+    assert record["interruptions"] > 0
+    assert record["model_xxh3"] == expected["model_xxh3"]
+    for path in ("denoiser.safetensors", "stages/1/denoiser.safetensors"):
+        assert (folder / path).read_bytes() == (undisturbed / path).read_bytes()
+    assert not list(folder.rglob("*.part*"))
 
 
 def test_two_processes_name_the_patches_of_a_loss_that_is_not_finite(tmp_path):
