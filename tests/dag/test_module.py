@@ -1,5 +1,6 @@
 """The workflow as a module of another one, which has its own rules, configuration and folder."""
 
+import json
 import subprocess
 import sys
 
@@ -21,6 +22,12 @@ use rule * from clearice as clearice_*
 
 onstart:
     clearice.onstart()
+
+onsuccess:
+    clearice.onsuccess()
+
+onerror:
+    clearice.onerror()
 
 rule count:
     default_target: True
@@ -64,8 +71,11 @@ def test_its_results_are_inputs_of_the_rules_of_another_workflow(outer):
     assert (outer / "count.txt").read_text().strip() == "4"  # a head and three micrographs
 
 
-def test_the_other_workflow_runs_our_checks_and_keeps_our_list(outer):
+def test_the_other_workflow_runs_our_checks_and_keeps_our_list_and_record(outer):
     assert (outer / ".snakemake/clearice_micrographs.json").exists()  # begin_run() wrote it
+    (record,) = [json.loads(path.read_text()) for path in outer.glob("results/runs/*.json")]
+    assert record["status"] == "finished"
+    assert record["micrographs"]["used"] == 3
 
 
 def test_a_second_run_has_nothing_to_do_and_the_rest_can_be_planned(outer):

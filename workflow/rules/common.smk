@@ -125,6 +125,15 @@ def code_fingerprint(script, *files):
     return " ".join(map(fingerprint, paths))
 
 
+@functools.cache
+def own_name(rule):
+    """Return what a rule of that name is called here, None if it is not ours.
+
+    As a module of another workflow our rules may have other names, and not all jobs are ours.
+    """
+    return next((own for own, proxy in rules._rules.items() if proxy.rule.name == rule), None)
+
+
 def in_report(name, category):
     """Return the path of a file of results/report; `snakemake --report` shows it, too."""
     caption = f"../report/captions/{Path(name).stem}.rst"

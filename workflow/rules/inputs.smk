@@ -204,12 +204,10 @@ def begin_run():
     if run_id := getattr(getattr(workflow.scheduler, "_executor", None), "run_uuid", None):
         remember_run(".snakemake", run_id)
     jobs, needed = list(workflow.dag.needrun_jobs()), []
-    # As a module of another workflow: rules have other names, and not all jobs are ours.
-    own = {proxy.rule.name: name for name, proxy in rules._rules.items()}
     for job in jobs:
-        if job.rule.name in own:
+        if rule := own_name(job.rule.name):
             files = MICROGRAPHS.get(job.wildcards_dict.get("micrograph"))
-            needed.append((own[job.rule.name], files and files.name))
+            needed.append((rule, files and files.name))
     try:
         require_address_space()
         check_start(config, by_name, needed)

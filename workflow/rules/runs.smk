@@ -17,7 +17,7 @@ RECORD = []  # the RunRecord of this run, once its first job is about to start
 def record_run():
     """Write the record of this run; what it was then told at the end is not lost by a signal."""
     jobs = list(workflow.dag.needrun_jobs())
-    if workflow.touch or {job.rule.name for job in jobs} <= {"plan"}:
+    if workflow.touch or {own_name(job.rule.name) for job in jobs} <= {"plan", None}:
         return
     shards = [path for job in jobs for path in job.output if is_shard_record(path)]
     keys = {path: Path(path).name.removesuffix(".json") for path in shards}
@@ -44,7 +44,7 @@ def end_run(status):
     failed = [" ".join([job.rule.name, *job.wildcards]) for job in workflow.scheduler.failed]
     if status == "failed" and not failed:
         status = "interrupted"
-    trained = [job for job in workflow.dag.jobs if job.rule.name == "train_denoiser"]
+    trained = [job for job in workflow.dag.jobs if own_name(job.rule.name) == "train_denoiser"]
     trained = [job for job in trained if workflow.dag.needrun(job) or workflow.dag.finished(job)]
     training = {
         job.wildcards.architecture: training_state(
