@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cluster.loopback_slurm import CPU_PARTITION, GPU_PARTITION, LoopbackSlurm, run_text, why_not
+from cluster.loopback_slurm import LoopbackSlurm, run_text, why_not
+from cluster.slurm_configuration import CPU_PARTITION, GPU_PARTITION
 from conftest import REPOSITORY, TINY_CONFIG, write_config
 
 PROFILE = "workflow/profiles/slurm"
@@ -36,6 +37,10 @@ def slurm(tmp_path_factory):
     try:
         cluster.start()
         yield cluster
+        if table := os.environ.get("CLEARICE_JOB_TABLE"):  # for docs/cluster.md
+            fields = "jobid,comment,partition,alloccpus,reqmem,timelimit,elapsed,state,maxrss"
+            jobs = run_text("sacct", "-a", "-P", "-S", "now-1hour", "-o", fields)
+            Path(table).write_text(jobs, encoding="utf-8")
     finally:
         cluster.stop()
 

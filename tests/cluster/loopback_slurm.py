@@ -2,11 +2,12 @@
 
     python tests/cluster/loopback_slurm.py start FOLDER [--nodes 3] [--cpus 2] [--memory-mb 6000]
     python tests/cluster/loopback_slurm.py stop FOLDER
+    python tests/cluster/loopback_slurm.py alone COMMAND...
 
 munged, MariaDB, slurmdbd, slurmctld and a slurmd per node, all on loopback, with all that they
 write below FOLDER; /etc/slurm gets links to FOLDER while it runs. It installs nothing, needs root
 and the Debian packages slurm-wlm, slurmdbd, munge and mariadb-server, and refuses to start where
-there is a Slurm already.
+there is a Slurm already; `alone` runs a command that can start one nevertheless.
 
 A node is a set of Linux namespaces with a host name, process numbers and a boot id of its own, so
 that a job sees another machine. Its power goes off when the first process in it is killed.
@@ -17,12 +18,16 @@ import importlib.util
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 import uuid
 from pathlib import Path
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from cluster.slurm_configuration import CPU_PARTITION, DATABASE_PORT, configuration
 
 PROGRAMS = {
     "slurmctld": "slurm-wlm",
@@ -33,15 +38,12 @@ PROGRAMS = {
     "mariadbd": "mariadb-server",
     "mariadb-install-db": "mariadb-server",
 }
-ACCOUNT, CPU_PARTITION, GPU_PARTITION = "lab", "batch", "gpu"
-FILES = ("slurm.conf", "gres.conf", "cgroup.conf", "slurmdbd.conf")
+ACCOUNT = "lab"
 ETC, SOCKETS = Path("/etc/slurm"), Path("/run/munge")
-CONTROL_PORT, NODE_PORT, ACCOUNTING_PORT, DATABASE_PORT = 16817, 17000, 16819, 13306
-HOST = socket.gethostname().split(".")[0]
 
 
-def why_not():
-    """Return in a line why no Slurm can be started here, or None."""
+def why_not(alone=False):
+    """Return in a line why no Slurm can be started here (or `alone`: see run_alone), or None."""
     search = os.environ.get("PATH", "") + ":/usr/sbin"
     missing = {PROGRAMS[name] for name in PROGRAMS if not shutil.which(name, path=search)}
     if missing:
@@ -51,6 +53,8 @@ def why_not():
         return "the plugin is missing: .venv/bin/pip install -e '.[cluster]' -c constraints.txt"
     if os.geteuid():
         return "Slurm's daemons are started as root: use a container or a virtual machine"
+    if alone:
+        return None
     conf = ETC / "slurm.conf"
     if conf.exists() and not conf.is_symlink():
         return f"{conf} is that of a Slurm which is no test; it is left alone"
@@ -64,8 +68,8 @@ class LoopbackSlurm:
 
     def __init__(self, folder, n_nodes=3, n_cpus=2, memory_mb=6000):
         self.folder = Path(folder).resolve()
-        self.n_nodes, self.n_cpus, self.memory_mb = n_nodes, n_cpus, memory_mb
         self.nodes = [f"n{k}" for k in range(1, n_nodes + 1)]
+        self.texts = configuration(self.folder, self.nodes, n_cpus, memory_mb)
 
     def start(self):
         """Start what doesn't run yet and wait until every node is idle."""
@@ -84,7 +88,7 @@ class LoopbackSlurm:
         # Those that an earlier test broke.
         resume = ["scontrol", "update", f"nodename={','.join(self.nodes)}", "state=resume"]
         subprocess.run(resume, capture_output=True, check=False)
-        idle = f"test $(sinfo -h -N -p {CPU_PARTITION} -t idle -o %N | wc -l) = {self.n_nodes}"
+        idle = f"test $(sinfo -h -N -p {CPU_PARTITION} -t idle -o %N | wc -l) = {len(self.nodes)}"
         self._wait_for(idle)
 
     def stop(self):
@@ -96,7 +100,7 @@ class LoopbackSlurm:
             self.power_off(node)
         for name in ("slurmctld", "slurmdbd", "mariadbd", "munged"):
             self._end(name)
-        for name in FILES:
+        for name in self.texts:
             if (ETC / name).is_symlink() and (ETC / name).readlink() == self.folder / "etc" / name:
                 (ETC / name).unlink()
 
@@ -192,77 +196,8 @@ class LoopbackSlurm:
             subprocess.run(["sacctmgr", "-i", "-Q", "add", *words], check=False)
 
     def _write_configuration(self):
-        folder, nodes = self.folder, ""
-        for k, node in enumerate(self.nodes, 1):
-            nodes += (
-                f"NodeName={node} NodeHostname={HOST} NodeAddr=127.0.0.1 Port={NODE_PORT + k} "
-                f"CPUs={self.n_cpus} Boards=1 SocketsPerBoard=1 CoresPerSocket={self.n_cpus} "
-                f"ThreadsPerCore=1 RealMemory={self.memory_mb}"
-                + (" Gres=gpu:1" if k == 1 else "")
-                + "\n"
-            )
-        texts = {
-            "slurm.conf": f"""\
-ClusterName=loopback
-SlurmctldHost={HOST}(127.0.0.1)
-SlurmUser=root
-SlurmdUser=root
-AuthType=auth/munge
-CryptoType=crypto/munge
-CredType=cred/munge
-MpiDefault=none
-SlurmctldPort={CONTROL_PORT}
-SlurmctldPidFile={folder}/run/slurmctld.pid
-SlurmdPidFile={folder}/run/slurmd-%n.pid
-SlurmctldLogFile={folder}/log/slurmctld.log
-SlurmdLogFile={folder}/log/slurmd-%n.log
-StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool/%n
-ProctrackType=proctrack/pgid
-TaskPlugin=task/none
-# A job that takes more memory than it asked for is killed, within a second.
-JobAcctGatherType=jobacct_gather/linux
-JobAcctGatherFrequency=1
-JobAcctGatherParams=OverMemoryKill
-SelectType=select/cons_tres
-SelectTypeParameters=CR_Core_Memory
-SlurmdParameters=config_overrides
-SchedulerParameters=sched_min_interval=0,batch_sched_delay=1,sched_interval=5,bf_interval=5
-ReturnToService=2
-MinJobAge=300
-KillWait=10
-SlurmctldTimeout=30
-SlurmdTimeout=30
-AccountingStorageType=accounting_storage/slurmdbd
-AccountingStorageHost=127.0.0.1
-AccountingStoragePort={ACCOUNTING_PORT}
-AccountingStorageTRES=gres/gpu
-AccountingStoreFlags=job_comment
-GresTypes=gpu
-{nodes}
-PartitionName={CPU_PARTITION} Nodes={",".join(self.nodes)} Default=YES MaxTime=1-00:00:00 State=UP
-PartitionName={GPU_PARTITION} Nodes={self.nodes[0]} MaxTime=1-00:00:00 State=UP
-""",
-            "gres.conf": f"NodeName={self.nodes[0]} Name=gpu File=/dev/null\n",
-            "cgroup.conf": "CgroupAutomount=no\n",
-            "slurmdbd.conf": f"""\
-AuthType=auth/munge
-DbdHost={HOST}
-DbdAddr=127.0.0.1
-DbdPort={ACCOUNTING_PORT}
-SlurmUser=root
-LogFile={folder}/log/slurmdbd.log
-PidFile={folder}/run/slurmdbd.pid
-StorageType=accounting_storage/mysql
-StorageHost=127.0.0.1
-StoragePort={DATABASE_PORT}
-StorageUser=slurm
-StoragePass=slurm
-StorageLoc=slurm_acct_db
-""",
-        }
-        for name, text in texts.items():
-            path = folder / "etc" / name
+        for name, text in self.texts.items():
+            path = self.folder / "etc" / name
             path.write_text(text, encoding="ascii")
             path.chmod(0o600 if name == "slurmdbd.conf" else 0o644)
             # The clients read /etc/slurm: jobs lose SLURM_CONF with the other SLURM_ variables.
@@ -300,20 +235,43 @@ def _alive(pid):
     return Path(f"/proc/{pid}").exists()
 
 
+def run_alone(command):
+    """Become `command`, with a network, an /etc/slurm and a /run/munge of its own.
+
+    What it starts there meets no other Slurm of this machine, and leaves nothing behind.
+    """
+    SOCKETS.mkdir(exist_ok=True)
+    inside = (
+        f"mount -t tmpfs tmpfs {ETC} && mount -t tmpfs tmpfs {SOCKETS} && ip link set lo up && "
+        # With 127.0.0.1 alone, getaddrinfo finds no address for a daemon to listen at.
+        'ip address add 10.77.0.1/32 dev lo && exec "$@"'
+    )
+    os.execvp("unshare", ["unshare", "--mount", "--net", "sh", "-ec", inside, "sh", *command])
+
+
 def main():
-    """Start or stop the Slurm of a folder."""
+    """Start or stop the Slurm of a folder, or run a command where it can start one."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("action", choices=("start", "stop"))
-    parser.add_argument("folder")
-    parser.add_argument("--nodes", type=int, default=3)
-    parser.add_argument("--cpus", type=int, default=2, help="per node")
-    parser.add_argument("--memory-mb", type=int, default=6000, help="per node")
+    actions = parser.add_subparsers(dest="action", required=True)
+    start, stop = actions.add_parser("start"), actions.add_parser("stop")
+    for action in (start, stop):
+        action.add_argument("folder")
+        action.add_argument("--nodes", type=int, default=3)
+    start.add_argument("--cpus", type=int, default=2, help="per node")
+    start.add_argument("--memory-mb", type=int, default=6000, help="per node")
+    actions.add_parser("alone").add_argument("command", nargs=argparse.REMAINDER)
     arguments = parser.parse_args()
-    slurm = LoopbackSlurm(arguments.folder, arguments.nodes, arguments.cpus, arguments.memory_mb)
-    getattr(slurm, arguments.action)()
-    if arguments.action == "start":
-        print(run_text("sinfo", "-N", "-o", "%8N %9P %6t %5c %8m %G"), end="")
+    if arguments.action == "alone":
+        if reason := why_not(alone=True):
+            sys.exit(reason)
+        run_alone(arguments.command)
+    if arguments.action == "stop":
+        LoopbackSlurm(arguments.folder, arguments.nodes).stop()
+        return
+    sizes = arguments.nodes, arguments.cpus, arguments.memory_mb
+    LoopbackSlurm(arguments.folder, *sizes).start()
+    print(run_text("sinfo", "-N", "-o", "%8N %9P %6t %5c %8m %G"), end="")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

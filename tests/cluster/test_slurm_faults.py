@@ -24,6 +24,7 @@ if not os.path.exists(mark):
 os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
 """
 SLEEPS, EATS = "time.sleep(600)", "filled = b'x' * (3 << 30); time.sleep(600)"
+WAITS = "while not os.path.exists(mark + '.go'): time.sleep(0.2)"
 
 
 @pytest.fixture
@@ -48,7 +49,9 @@ def test_a_job_that_takes_too_much_memory_is_tried_again_with_more(stuck, start)
     assert second["state"] == "COMPLETED"
     assert mib(second["reqmem"]) == 2 * mib(first["reqmem"])
     assert minutes(second["timelimit"]) == 2 * minutes(first["timelimit"])
-    assert "Exceeded job memory limit" in run.said
+    (log,) = folder.glob(f".snakemake/slurm_logs/*/*/{first['jobidraw']}.log")
+    assert "exceeded memory limit" in log.read_text()
+    assert "Trying to restart job" in run.said
     assert_good(folder)
 
 
@@ -62,7 +65,7 @@ def test_a_job_that_the_administrator_cancelled_is_tried_again(stuck, start):
     first, second = run.jobs_of("run_implementation", done=True)
     assert first["state"].startswith("CANCELLED")
     assert second["state"] == "COMPLETED"
-    assert "SLURM status is: 'CANCELLED'" in run.said
+    assert "Trying to restart job" in run.said
     assert_good(folder)
 
 
@@ -83,7 +86,7 @@ def test_a_node_that_goes_down_costs_its_jobs_one_attempt(stuck, start, slurm):
     assert first["nodelist"] == node
     assert second["state"] == "COMPLETED"
     assert second["nodelist"] != node
-    assert "node failure" in run.said
+    assert "Trying to restart job" in run.said
     assert_good(folder)
 
 
@@ -123,6 +126,23 @@ def test_jobs_of_a_killed_run_stop_the_next_one_until_they_are_cancelled(stuck, 
     ]
     assert_good(folder)
     assert "no jobs of a run" in clearice("cancel", "--directory", folder).stdout
+
+
+def test_what_jobs_of_a_killed_run_finished_is_not_done_again(stuck, start):
+    folder, mark = stuck(WAITS)
+    killed = start(folder, "parity")
+    wait_for(mark.exists)
+    killed.signal(signal.SIGKILL)
+    killed.process.wait()
+    mark.with_name(f"{mark.name}.go").touch()
+    wait_for(lambda: not queue(killed.run_id))
+    run = start(folder, "parity")
+    run.wait()
+    assert [job["state"] for job in killed.jobs()] == ["COMPLETED"]
+    assert [job["comment"] for job in run.jobs_of("", done=True)] == [
+        "rule_compare_implementation_wildcards_once"
+    ]
+    assert_good(folder)
 
 
 def test_a_training_on_slurm_is_cancelled_with_a_checkpoint_and_goes_on(start, bundle, tmp_path):

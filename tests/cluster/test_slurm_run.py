@@ -1,11 +1,9 @@
 """The whole workflow on a real Slurm, from a fresh clone; what stays on this machine stays."""
 
-import csv
-import os
 import subprocess
 
 from cluster.conftest import BIN, NUMPY, config
-from cluster.loopback_slurm import CPU_PARTITION, GPU_PARTITION
+from cluster.slurm_configuration import CPU_PARTITION, GPU_PARTITION
 from conftest import REPOSITORY, write_config
 from faults.archive_server import micrograph_bytes, running_archive
 
@@ -43,7 +41,6 @@ def test_the_demo_runs_from_a_fresh_clone(start, tmp_path):
         '"threads": 2'
         in (folder / "results" / "model" / "simple_cnn" / "training.json").read_text()
     )
-    write_table(jobs)
 
     again = start(folder, *ON_A_GPU, repository=clone)
     assert "Nothing to be done" in again.wait()
@@ -65,12 +62,3 @@ def test_downloads_and_the_plan_stay_on_this_machine(start, tmp_path, monkeypatc
     assert run.jobs() == []
     assert all((tmp_path / "results" / "micrographs" / name).exists() for name in names)
     assert "2 micrographs" in (tmp_path / "results" / "plan.log").read_text()
-
-
-def write_table(jobs):
-    """Write the jobs of a run for docs/cluster.md, if a file is named."""
-    if path := os.environ.get("CLEARICE_JOB_TABLE"):
-        with open(path, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(jobs[0]), delimiter="\t")
-            writer.writeheader()
-            writer.writerows(jobs)
