@@ -18,7 +18,7 @@ from conftest import REPOSITORY, TINY_CONFIG, write_config
 
 PROFILE = "workflow/profiles/slurm"
 BIN = Path(sys.executable).parent
-LIMIT_S = 420
+LIMIT_S = 1800  # a job costs half a minute where two cores are three nodes
 NUMPY = "{python} {repository}/workflow/implementations/numpy_cnn.py"
 # The toy answers at once, and its file system is a local disk.
 HASTE = [
@@ -26,6 +26,13 @@ HASTE = [
     "--seconds-between-status-checks=2",
     "--latency-wait=10",
 ]
+
+
+def pytest_collection_modifyitems(items):
+    """A whole run takes longer than other tests may."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.timeout(LIMIT_S))
 
 
 @pytest.fixture(scope="session")
