@@ -104,9 +104,12 @@ class Run:
         ).splitlines()
         return [dict(zip(fields.split(","), line.split("|"), strict=True)) for line in lines]
 
-    def jobs_of(self, comment, done=False):
-        """Return those jobs whose comment (rule_NAME_wildcards_VALUES) contains that text."""
-        wait_for(lambda: not done or all(j["state"] != "RUNNING" for j in self.jobs()))
+    def jobs_of(self, comment):
+        """Return those jobs whose comment (rule_NAME_wildcards_VALUES) contains that text.
+
+        The accounting has it when a job has ended.
+        """
+        wait_for(lambda: all(j["state"] != "RUNNING" for j in self.jobs()))
         return [job for job in self.jobs() if comment in job["comment"]]
 
 

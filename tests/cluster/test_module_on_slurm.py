@@ -11,7 +11,7 @@ def test_its_jobs_run_on_the_cluster_and_the_second_run_has_nothing_to_do(start,
     run = start(outer, repository=outer)
     run.wait()
     assert (outer / "count.txt").read_text().strip() == "4"  # a head and three micrographs
-    jobs = run.jobs_of("", done=True)
+    jobs = run.jobs_of("")
     assert len([job for job in jobs if "rule_clearice_shard_micrograph" in job["comment"]]) == 3
     assert {job["state"] for job in jobs} == {"COMPLETED"}
     # What our rules ask for goes with them, whatever they are called.

@@ -44,7 +44,7 @@ def test_a_job_that_takes_too_much_memory_is_tried_again_with_more(stuck, start)
     folder, _ = stuck(EATS)
     run = start(folder, "parity")
     run.wait()
-    first, second = run.jobs_of("run_implementation", done=True)
+    first, second = run.jobs_of("run_implementation")
     assert first["state"] != "COMPLETED"
     assert second["state"] == "COMPLETED"
     assert mib(second["reqmem"]) == 2 * mib(first["reqmem"])
@@ -59,10 +59,10 @@ def test_a_job_that_the_administrator_cancelled_is_tried_again(stuck, start):
     folder, mark = stuck(SLEEPS)
     run = start(folder, "parity")
     wait_for(mark.exists)
-    (job,) = run.jobs_of("run_implementation")
-    subprocess.run(["scancel", job["jobidraw"]], check=True)
+    (job,) = queue(run.run_id)
+    subprocess.run(["scancel", job], check=True)
     run.wait()
-    first, second = run.jobs_of("run_implementation", done=True)
+    first, second = run.jobs_of("run_implementation")
     assert first["state"].startswith("CANCELLED")
     assert second["state"] == "COMPLETED"
     assert "Trying to restart job" in run.said
@@ -81,7 +81,7 @@ def test_a_node_that_goes_down_costs_its_jobs_one_attempt(stuck, start, slurm):
     finally:
         slurm.power_on(node)
         subprocess.run(["scontrol", "update", f"nodename={node}", "state=resume"], check=True)
-    first, second = run.jobs_of("run_implementation", done=True)
+    first, second = run.jobs_of("run_implementation")
     assert first["state"] == "NODE_FAIL"
     assert first["nodelist"] == node
     assert second["state"] == "COMPLETED"
@@ -118,8 +118,8 @@ def test_jobs_of_a_killed_run_stop_the_next_one_until_they_are_cancelled(stuck, 
         subprocess.run(["scancel", other], check=True)
     run = start(folder, "parity")
     assert "Traceback" not in run.wait()
-    assert [job["state"] for job in killed.jobs_of("", done=True)] == ["CANCELLED by 0"]
-    rules = [job["comment"] for job in run.jobs_of("", done=True)]
+    assert [job["state"] for job in killed.jobs_of("")] == ["CANCELLED by 0"]
+    rules = [job["comment"] for job in run.jobs_of("")]
     assert sorted(rules) == [
         "rule_compare_implementation_wildcards_once",
         "rule_run_implementation_wildcards_once",
@@ -139,7 +139,7 @@ def test_what_jobs_of_a_killed_run_finished_is_not_done_again(stuck, start):
     run = start(folder, "parity")
     run.wait()
     assert [job["state"] for job in killed.jobs()] == ["COMPLETED"]
-    assert [job["comment"] for job in run.jobs_of("", done=True)] == [
+    assert [job["comment"] for job in run.jobs_of("")] == [
         "rule_compare_implementation_wildcards_once"
     ]
     assert_good(folder)
@@ -184,7 +184,7 @@ def test_the_line_of_a_failed_job_stands_on_the_terminal(start, tmp_path):
     run = start(tmp_path, "--retries=0", "shards")
     said = run.wait(status=1)
     assert "d.mrc: truncated: expected " in said
-    states = [job["state"] for job in run.jobs_of("rule_shard_micrograph", done=True)]
+    states = [job["state"] for job in run.jobs_of("rule_shard_micrograph")]
     assert sorted(states) == ["COMPLETED"] * 3 + ["FAILED"]  # keep-going
 
 

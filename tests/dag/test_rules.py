@@ -8,7 +8,7 @@ from snakemake.api import SnakemakeApi
 from snakemake.settings.types import OutputSettings, ResourceSettings
 
 from clearice.fingerprint import fingerprint
-from conftest import REPOSITORY, write_config
+from conftest import REPOSITORY, run_snakemake, write_config
 
 SCRIPTS = REPOSITORY / "workflow" / "scripts"
 
@@ -85,3 +85,12 @@ def test_a_training_has_threads_with_cores_and_with_jobs_alone(
     (training,) = [rule for rule in rules if rule.name == "train_denoiser"]
     wildcards = SimpleNamespace(architecture="simple_cnn")
     assert training.resources["_cores"]._evaluator(wildcards) == threads
+
+
+def test_a_training_on_a_node_has_the_cores_that_slurm_gave_it(tmp_path, tiny_config, monkeypatch):
+    """A job there is told to take all cores of the node, which is not what was asked for."""
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "2")
+    write_config(tmp_path, tiny_config)
+    target = "results/model/simple_cnn/denoiser.safetensors"
+    said = run_snakemake(tmp_path, "--mode", "remote", "--cores", "4", "--dry-run", target).stdout
+    assert "threads: 2\n" in said.split("rule train_denoiser:")[1]
