@@ -145,8 +145,8 @@ def test_where_only_a_bad_file_came_nothing_is_trained_again(folder):
 
 
 def test_what_waited_is_taken_once_it_is_whole(folder):
-    assert planned_jobs(folder, "dataset")["shard_micrograph"] == 1
-    run_snakemake(folder, *RUN, "dataset")
+    output = run_snakemake(folder, *RUN, "dataset").stdout
+    assert output.count("rule shard_micrograph:") == 1
     assert statuses(folder)["m7"] == "ok"
     assert last_run(folder)["micrographs"]["new"] == ["m7"]
     assert last_run(folder)["training"] == {}
@@ -166,8 +166,8 @@ def test_a_removed_micrograph_leaves_the_dataset_and_comes_back(folder):
     aside.mkdir()
     for half in ("EVN", "ODD"):
         (folder / f"data/m5_{half}.mrc").rename(aside / f"m5_{half}.mrc")
-    assert "shard_micrograph" not in planned_jobs(folder, "dataset")
     output = run_snakemake(folder, *RUN, "dataset").stdout
+    assert "rule shard_micrograph:" not in output
     assert "run finished; micrographs: 1 left; 6 used" in output
     assert last_run(folder)["micrographs"]["left"] == ["m5"]
     assert "m5" not in statuses(folder)
@@ -183,7 +183,6 @@ def test_a_removed_micrograph_leaves_the_dataset_and_comes_back(folder):
     grown = (dataset / "train_input.bin").read_bytes()
     assert len(grown) == len(full)
     assert dataset_faults(dataset) == []
-    assert planned_jobs(folder, "dataset") == {}
 
 
 def test_a_replaced_file_is_changed_and_a_touched_one_is_not(folder):
