@@ -1,7 +1,10 @@
 """The list of an EMPIAR entry's files, and the rule that fetches them, against a local archive."""
 
+import json
+
 import pytest
 
+from clearice.command.plan import main
 from clearice.errors import InputError
 from clearice.micrographs.empiar.addresses import file_url
 from clearice.micrographs.empiar.connection import Patience
@@ -126,6 +129,27 @@ def test_the_rule_downloads_and_another_mirror_downloads_nothing_again(
     # The listing and the header: the file is kept.
     assert [r["stop"] for r in archive.requests[asked_before:]] == [None, 1024]
     assert (tmp_path / micrograph).read_bytes() == content
+
+
+def test_the_plan_asks_once_and_shows_the_entry(
+    archive, empiar_config, tmp_path, monkeypatch, capsys
+):
+    described = {"title": "T20S", "imagesets": [{"directory": "data", "pixel_width": 0.66}]}
+    archive.files["/api/EMPIAR-10025/"] = json.dumps({"EMPIAR-10025": described}).encode()
+    empiar_config["empiar"]["api_url"] = f"{archive.url}/api"
+    write_config(tmp_path, empiar_config)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="would stop"):  # one micrograph can't be split
+        main([])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "entry EMPIAR-10025: T20S; in data images at 0.66 angstrom per pixel" in printed
+    assert [r["path"] for r in archive.requests] == [FOLDER, "/api/EMPIAR-10025/"]
+    (tmp_path / "results/micrographs/a.mrc").write_bytes(micrograph_bytes(tmp_path))
+    with pytest.raises(InputError, match="would stop"):
+        main([])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "says 0.66 angstrom per pixel, the headers 1.5: 1.5 is used" in printed
+    assert [r["path"] for r in archive.requests[2:]] == [FOLDER]
 
 
 def test_a_file_that_is_truncated_in_the_archive_is_a_rejected_shard(

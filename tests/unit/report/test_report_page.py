@@ -5,13 +5,15 @@ import os
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from clearice.config import complete_config
 from clearice.errors import InputError
 from clearice.files import read_json, write_json
+from clearice.micrographs.mrc_writer import write_micrograph
 from clearice.report.costs import Job, busy_seconds, read_jobs, step_table
-from clearice.report.facts import read_history, read_micrographs
+from clearice.report.facts import entry_lines, read_history, read_micrographs
 from clearice.report.headlines import summary_text, verdict_line
 from clearice.report.page import MICROGRAPH_COLUMNS
 from clearice.report.words import duration, memory
@@ -54,6 +56,16 @@ def test_the_page_says_what_went_in_and_what_came_out(finished):
     assert "null test" in words
     # m2 is held out: with its truth; of m1, which was trained on, raw and denoised alone
     assert page.count("data:image/jpeg;base64,") == 2 * (3 + 2) + 2 * 4
+
+
+def test_what_the_archive_says_of_an_entry_is_shown(full_run, tmp_path):
+    entry = {"entry": "10025", "words": "EMPIAR-10025: <b>T20S</b>", "pixel_size_angstrom": 7.5}
+    assert "EMPIAR-10025: &lt;b&gt;T20S&lt;/b&gt;" in text_of(full_run.write(entry=entry))
+    path = tmp_path / "m.mrc"
+    write_micrograph(path, [np.ones((8, 8), "f4")], 8, 8, pixel_size_angstrom=1.5, label="test")
+    rows = [{"rejected": i == 0, "input": p} for i, p in enumerate(["gone.mrc", "lost.mrc", path])]
+    (warning,) = entry_lines(entry, rows)["warnings"]
+    assert "says 7.5 angstrom per pixel, the headers 1.5: 1.5 is used" in warning
 
 
 def test_names_with_odd_characters_are_text_and_not_markup(finished):
