@@ -65,9 +65,9 @@ def settings(url):
             "api_url": f"{url}/api",
             "connections": 2,
         },
-        "patches": {"size_px": 256, "stride_px": 256},
+        "patches": {"size_px": 128, "stride_px": 256},
         "model": {
-            "simple_cnn": {"epochs": 2, "device": "cpu", "swap_halves": False},
+            "simple_cnn": {"epochs": 1, "device": "cpu", "swap_halves": False},
             "s2d_unet": {"epochs": 1, "device": "cpu", "swap_halves": False},
         },
         "reference": {"steps": 5, "crop_px": 64},
