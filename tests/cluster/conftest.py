@@ -70,9 +70,16 @@ class Run:
         self.since = time.strftime("%Y-%m-%dT%H:%M:%S")
         command = [BIN / "snakemake", "--workflow-profile", PROFILE, *HASTE]
         command += [f"--slurm-partition-config={partitions}", "--directory", folder, *arguments]
+        # A clone's jobs take its own library, and not that of the checkout that is installed.
+        library = {"PYTHONPATH": str(repository / "workflow" / "scripts")}
         with open(self.path, "wb") as said:
             self.process = subprocess.Popen(
-                command, cwd=repository, stdout=said, stderr=said, start_new_session=True
+                command,
+                cwd=repository,
+                env=os.environ | library,
+                stdout=said,
+                stderr=said,
+                start_new_session=True,
             )
 
     @property
