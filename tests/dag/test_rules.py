@@ -33,12 +33,13 @@ def test_every_rule_has_a_docstring(rules):
     assert [rule.name for rule in rules if not rule.docstring] == []
 
 
-def test_every_rule_that_runs_something_has_log_benchmark_memory_and_environment(rules):
+def test_every_rule_that_runs_something_has_log_benchmark_resources_and_environment(rules):
     for rule in rules:
         if rule.script or rule.shellcmd:
             assert rule.log, f"{rule.name} has no log"
             assert rule.benchmark or not rule.output, f"{rule.name} has no benchmark"
-            assert rule.resources.get("mem_mb"), f"{rule.name} has no mem_mb"
+            for name in ("mem_mb", "runtime", "disk_mb"):
+                assert rule.resources.get(name), f"{rule.name} has no {name}"
             assert rule.conda_env, f"{rule.name} has no conda environment"
 
 
