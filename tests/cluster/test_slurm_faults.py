@@ -94,7 +94,9 @@ def test_jobs_of_a_killed_run_stop_the_next_one_until_they_are_cancelled(stuck, 
     folder, mark = stuck(SLEEPS)
     killed = start(folder, "parity")
     wait_for(mark.exists)
-    other = run_text("sbatch", "--parsable", "-A", ACCOUNT, "-o", "/dev/null", "--wrap=sleep 600").strip()
+    other = run_text(
+        "sbatch", "--parsable", "-A", ACCOUNT, "-o", "/dev/null", "--wrap=sleep 600"
+    ).strip()
     try:
         killed.signal(signal.SIGKILL)
         killed.process.wait()
