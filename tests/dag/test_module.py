@@ -98,7 +98,7 @@ def test_a_mistake_in_the_configuration_is_one_line(tmp_path):
 
 
 def test_what_can_not_go_well_stops_it_before_the_first_job(tmp_path):
-    """The checks at the start know our rules, whatever they are called here."""
+    """The checks at the start know our rules, whatever they are called, and if one is left out."""
     for number in range(2):
         image = noise_image(128, 128, seed=number, mean=1e6)  # float16 ends at 65504
         write_mrc(tmp_path / f"{number}.mrc", image)
@@ -107,7 +107,8 @@ def test_what_can_not_go_well_stops_it_before_the_first_job(tmp_path):
         "micrographs": {"source": "files", "files": str(tmp_path / "*.mrc")},
         "denoised": {"dtype": "float16"},
     }
-    write_outer(tmp_path / "workflow", config)
+    some = SNAKEFILE.replace("use rule * from clearice", "use rule * from clearice exclude report")
+    write_outer(tmp_path / "workflow", config, some)
     status, said = snakemake(tmp_path / "workflow")
     assert status == 1
     assert "error: " in said
