@@ -205,9 +205,9 @@ def begin_run():
         remember_run(".snakemake", run_id)
     jobs, needed = list(workflow.dag.needrun_jobs()), []
     for job in jobs:
-        if rule := own_name(job.rule.name):
+        if name := own_name(job.rule.name):
             files = MICROGRAPHS.get(job.wildcards_dict.get("micrograph"))
-            needed.append((rule, files and files.name))
+            needed.append((name, files and files.name))
     try:
         require_address_space()
         check_start(config, by_name, needed)
