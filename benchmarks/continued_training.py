@@ -23,7 +23,6 @@ from clearice.config import complete_config
 from clearice.dataset.manifest import NORMALISATION, content_xxh3, data_xxh3
 from clearice.files import write_json, xxh3_of_file
 from clearice.micrographs.simulation.exposure import simulate
-from clearice.model import training as training_module
 from clearice.model.device import choose_device
 from clearice.model.distributed import Processes
 from clearice.model.files import HISTORY, MODEL
@@ -88,9 +87,8 @@ def write_dataset(folder, train, test, stride_px=128):
     return path
 
 
-def trained(manifest, folder, settings, architecture, stage, rate=0.5, moments=None):
+def trained(manifest, folder, settings, architecture, stage, moments=None):
     """Train one stage into `folder`; return (Training, Stage that continues from it)."""
-    training_module.CONTINUED_RATE = rate
     device = choose_device("auto")
     run = Training(manifest, architecture, settings, device, Processes(), stage)
     if moments is not None:
@@ -155,7 +153,8 @@ def compared(architecture, manifests, exposures, folder, seed, ways):
             moments = run.optimization.optimizer.state_dict() if carried else None
             place = folder / f"{size}_{epochs}_{rate}_{carried}"
             continued = settings | {"continue_epochs": epochs}
-            run, stage = trained(manifest, place, continued, architecture, stage, rate, moments)
+            continued["learning_rate"] = rate * settings["learning_rate"]
+            run, stage = trained(manifest, place, continued, architecture, stage, moments)
             yield size, name, judged(run, exposures)
 
 

@@ -204,7 +204,7 @@ def stage_entry(run, model_xxh3):
         "new_train_micrographs": len(names - seen.keys()),
         "patches": {split: reader.n_patches for split, reader in run.feed.readers.items()},
         "dataset_xxh3": run.manifest["data_xxh3"],
-        "learning_rate": run.peak_learning_rate,
+        "learning_rate": run.settings["learning_rate"],
         "train_loss": last["train_loss"],
         "test_loss": last["test_loss"],
         "seconds": last["seconds"] - (stage.before["seconds"] if stage.before else 0),

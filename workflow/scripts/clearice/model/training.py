@@ -29,8 +29,6 @@ from clearice.model.weights import load_model, load_weights
 
 # What may change between the parts of an interrupted training: how long and where it runs.
 _FREE_SETTINGS = FREE_SETTINGS | {"epochs"}
-# A continued stage starts with less than the learning rate of the first one: see docs/growing.md.
-CONTINUED_RATE = 0.5
 
 
 class Training:
@@ -52,14 +50,11 @@ class Training:
         self.engine = self._engine(network)
         if device.type == "cpu":
             keep_freed_memory()
-        self.peak_learning_rate = settings["learning_rate"] * (
-            CONTINUED_RATE if stage.number > 1 else 1
-        )
         self.optimization = Optimization(
             network,
             device,
             optimizer=settings["optimizer"],
-            learning_rate=self.peak_learning_rate,
+            learning_rate=settings["learning_rate"],
             precision=settings["precision"],
             all_reduce=processes.all_reduce,
             engine=self.engine,
