@@ -58,6 +58,7 @@ def test_small_jobs_ask_for_what_they_were_seen_to_take_on_slurm():
         "simulate_micrograph": 384,
         "shard_micrograph": 384,
         "list_micrographs": 452,
+        "concatenate_shards": 475,
         "write_manifest": 368,
         "train_denoiser s2d_unet": 768,
         "train_denoiser simple_cnn": 736,

@@ -140,11 +140,11 @@ def _listed(job):
 
 def _concatenated(job):
     mb = job.shard_mb(job.run_sizes()) if job.config["dataset"]["concatenate"] else 0
-    return 64 + 0.02 * job.n_micrographs, mb / 600, mb
+    return 160 + 0.02 * job.n_micrographs, mb / 600, mb
 
 
 def _small(job):
-    return 64 + 0.05 * job.n_micrographs, 0.01 * job.n_micrographs, 1
+    return 128 + 0.05 * job.n_micrographs, 0.01 * job.n_micrographs, 1
 
 
 def _trained(job):
