@@ -75,7 +75,7 @@ def test_a_new_micrograph_trains_the_network_further_and_old_results_stay(run):
     add_micrograph(run, "f")
     process = run_snakemake(run, *RUN, "report")
     assert "stage 2: the network of results/model/simple_cnn/stages/1 is" in process.stdout
-    assert stages(run) == ["1", "1", "2"]
+    assert stages(run) == ["1", "1", "2", "2"]
     assert made_by(run) == {"a": 1, "b": 1, "d": 1, "e": 1, "f": 2}
     after = times(run)
     assert {name: after[name] for name in before} == before
