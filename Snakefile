@@ -49,6 +49,7 @@ onstart:
 
 onsuccess:
     end_run("finished")
+    forget_finished("results", MICROGRAPHS)
 
 
 onerror:

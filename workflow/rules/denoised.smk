@@ -18,10 +18,13 @@ rule denoise_micrograph:
         "results/denoised/{micrograph}.log",
     benchmark:
         "results/denoised/{micrograph}.benchmark.tsv"
+    group:
+        one_job_for_many("denoise_micrograph")
     conda:
         "../../envs/torch.yaml"
     resources:
         **asks("denoise_micrograph"),
+        in_turn=1,
         gpu=int(config["denoised"]["device"].startswith("cuda")),
     params:
         code=code_of("denoise_micrograph"),
@@ -36,3 +39,6 @@ rule denoise_micrograph:
         },
     script:
         "../scripts/denoise_micrograph.py"
+
+
+in_one_process(rules.denoise_micrograph.rule, "denoise_micrograph")

@@ -19,10 +19,13 @@ if config["micrographs"]["source"] == "simulation":
             "results/micrographs/{micrograph}.log",
         benchmark:
             "results/micrographs/{micrograph}.benchmark.tsv"
+        group:
+            one_job_for_many("simulate_micrograph")
         conda:
             "../../envs/data.yaml"
         resources:
             **asks("simulate_micrograph"),
+            in_turn=1,
         params:
             code=code_of("simulate_micrograph"),
             name=name_of_job,
@@ -30,6 +33,8 @@ if config["micrographs"]["source"] == "simulation":
             settings={k: v for k, v in config["simulation"].items() if k != "count"},
         script:
             "../scripts/simulate_micrograph.py"
+
+    in_one_process(rules.simulate_micrograph.rule, "simulate_micrograph")
 
 
 if config["micrographs"]["source"] == "empiar":

@@ -17,11 +17,14 @@ rule shard_micrograph:
         "results/shards/{micrograph}.log",
     benchmark:
         "results/shards/{micrograph}.benchmark.tsv"
+    group:
+        one_job_for_many("shard_micrograph")
     conda:
         "../../envs/data.yaml"
     threads: 2  # one per side
     resources:
         **asks("shard_micrograph"),
+        in_turn=1,
     # The script also takes micrographs.on_error and patches.scratch from the configuration: as
     # params, a change would cut every shard again, to the same bytes.
     params:
@@ -38,3 +41,6 @@ rule shard_micrograph:
         dtype=config["dataset"]["dtype"],
     script:
         "../scripts/shard_micrograph.py"
+
+
+in_one_process(rules.shard_micrograph.rule, "shard_micrograph")

@@ -20,10 +20,13 @@ rule validate_micrograph:
     # A micrograph that is called summary has another key: the summary has its name.
     wildcard_constraints:
         micrograph=r"(?!summary\.)[^/]+",
+    group:
+        one_job_for_many("validate_micrograph")
     conda:
         "../../envs/torch.yaml"
     resources:
         **asks("validate_micrograph"),
+        in_turn=1,
         gpu=int(config["denoised"]["device"].startswith("cuda")),
     params:
         code=code_of("validate_micrograph"),
@@ -39,6 +42,9 @@ rule validate_micrograph:
         },
     script:
         "../scripts/validate_micrograph.py"
+
+
+in_one_process(rules.validate_micrograph.rule, "validate_micrograph")
 
 
 rule sum_up_validation:

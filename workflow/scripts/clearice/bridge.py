@@ -13,6 +13,7 @@ import traceback
 
 from clearice.disk import is_full
 from clearice.errors import InputError
+from clearice.finished import Finished
 from clearice.limits import limit_line, why_full
 from clearice.seals import aside_of, break_seal, made_with, remove, require_unchanged, seal
 from clearice.stopping import ends_orderly
@@ -74,18 +75,31 @@ def run_job(function, snakemake):
 def _run_sealed(function, snakemake):
     """Check the results that the job reads, call the function, and seal the results it wrote.
 
-    It may return path -> list of (bytes, XXH3-64[, name]) of parts of outputs that it hashed.
+    It may return path -> list of (bytes, XXH3-64[, name]) of parts of outputs that it hashed. What an
+    earlier job finished, whose group failed, is taken instead.
     """
-    outputs = list(map(str, snakemake.output))
+    outputs, arguments = list(map(str, snakemake.output)), job_arguments(snakemake)
     require_unchanged(map(str, snakemake.input))
     for path in outputs:
         break_seal(path)
-    hashes = function(**job_arguments(snakemake)) or {}
     made = made_with(snakemake.params.items(), snakemake.input)
-    stamp = snakemake.log[0].removesuffix(".log") + ".benchmark.tsv" if snakemake.log else None
+    finished = Finished(outputs, made, _files(arguments, snakemake.input)) if outputs else None
+    if finished and finished.take():
+        return
+    hashes = function(**arguments) or {}
+    log = snakemake.log[0] if snakemake.log else None
+    stamp = log and log.removesuffix(".log") + ".benchmark.tsv"
     for path in outputs:
         seal(path, snakemake.rule, made, stamp, hashes.get(path))
         remove(aside_of(path))
+    if finished:
+        finished.keep(log)
+
+
+def _files(arguments, inputs):
+    """Return the files that a job reads: its inputs, and what is named by its other arguments."""
+    words = [value for value in arguments.values() if isinstance(value, str)]
+    return [*map(str, inputs), *filter(os.path.isfile, words)]
 
 
 def run_command(main):

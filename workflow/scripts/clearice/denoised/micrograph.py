@@ -4,6 +4,8 @@ Memory holds one band of tiles, whatever the micrograph's height.
 """
 
 import contextlib
+import functools
+import os
 from pathlib import Path
 
 import torch
@@ -43,8 +45,15 @@ def load_denoiser(path, device_name):
 
     `path` may be `general`, `device_name` is auto | cpu | cuda | cuda:N. The identity is what
     names the model in records: its path, its architecture and the hash of its file. Raises
-    InputError for a file that is no model, and for a GPU that is not there.
+    InputError for a file that is no model, and for a GPU that is not there. A process that asks for
+    the same unchanged file again gets the network that it has.
     """
+    status = os.stat(file) if os.path.exists(file := model_file(path)) else None
+    return _loaded(path, device_name, status and (status.st_size, status.st_mtime_ns))
+
+
+@functools.lru_cache(maxsize=1)
+def _loaded(path, device_name, _state):
     device = choose_device(device_name)
     set_precision("float32", deterministic=device.type != "cpu")  # on a CPU it always is
     network, metadata = load_model(path, device)
