@@ -75,8 +75,8 @@ def run_job(function, snakemake):
 def _run_sealed(function, snakemake):
     """Check the results that the job reads, call the function, and seal the results it wrote.
 
-    It may return path -> list of (bytes, XXH3-64[, name]) of parts of outputs that it hashed. What an
-    earlier job finished, whose group failed, is taken instead.
+    It may return path -> list of (bytes, XXH3-64[, name]) of parts of outputs that it hashed. What
+    an earlier job finished, whose group failed, is taken instead.
     """
     outputs, arguments = list(map(str, snakemake.output)), job_arguments(snakemake)
     require_unchanged(map(str, snakemake.input))

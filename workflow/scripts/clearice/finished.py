@@ -24,8 +24,8 @@ _LOG_BYTES = 1 << 16
 class Finished:
     """The results `outputs` of one job, and what they depend on.
 
-    `made` is what seals.made_with returned, `inputs` are the files that the job reads; those that do
-    not exist count as such. Made before the job reads them.
+    `made` is what seals.made_with returned, `inputs` are the files that the job reads, or that do
+    not exist; their states are taken here, before it does.
     """
 
     def __init__(self, outputs, made, inputs):

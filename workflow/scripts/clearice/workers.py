@@ -1,9 +1,8 @@
 """Processes that do one job after the other, so that what a script imports is imported once.
 
-A job of Snakemake starts Python, NumPy and PyTorch and loads the network anew, which takes longer
-than its work on one micrograph may. Here its script runs in a process that has done such a job
-before. It is a child of Snakemake, as the process of a script is: signals, logs, benchmarks and exit
-statuses are the same.
+A job of Snakemake starts Python, NumPy and PyTorch and loads the network anew, which may take
+longer than its work on one micrograph. Here its script runs in a process that has done such a job
+before: a child of Snakemake, as that of any script, with the same signals, logs and benchmarks.
 """
 
 import atexit
@@ -57,9 +56,10 @@ class Workers:
 
     def _taken(self, script, environment):
         with self._lock:
-            for worker in self._idle:
-                if worker.key == (script, environment):
-                    self._idle.remove(worker)
+            same = [worker for worker in self._idle if worker.key == (script, environment)]
+            for worker in same:
+                self._idle.remove(worker)
+                if worker.is_alive():
                     return worker
         return _Worker(script, environment)
 
@@ -116,6 +116,10 @@ class _Worker:
             self.has_ended = True
             status = self._process.wait()
         return status
+
+    def is_alive(self):
+        """Return whether it waits for a job: it may have been killed meanwhile."""
+        return self._process.poll() is None
 
     def close(self):
         """Let the process end, and wait for it."""
