@@ -1,4 +1,4 @@
-"""What a member of a failed group had finished is taken by its next job, if it is the same still."""
+"""What a member of a failed group had finished is taken by its next job, if it is the same."""
 
 import errno
 import os
