@@ -41,7 +41,8 @@ def end_run(status):
     """Complete the record of this run, and say in one line what the run did."""
     if not RECORD or not RECORD[0].is_open:
         return
-    failed = [" ".join([job.rule.name, *job.wildcards]) for job in workflow.scheduler.failed]
+    ended = [job if job.is_group() else [job] for job in workflow.scheduler.failed]
+    failed = [" ".join([job.rule.name, *job.wildcards]) for jobs in ended for job in jobs]
     if status == "failed" and not failed:
         status = "interrupted"
     trained = [job for job in workflow.dag.jobs if own_name(job.rule.name) == "train_denoiser"]
