@@ -151,7 +151,7 @@ def test_a_training_on_slurm_is_cancelled_with_a_checkpoint_and_goes_on(start, b
     """kill -9 of Snakemake and `clearice cancel`; then Ctrl-C, which ends the jobs by itself."""
     folder = tmp_path / "run"
     subprocess.run(["cp", "-a", bundle, folder], check=True)
-    forever = {"epochs": 100_000, "device": "cpu", "checkpoint_minutes": 60}
+    forever = {"epochs": 100_000, "device": "cpu", "checkpoint_minutes": 60, "threads": 1}
     write_config(folder, TINY_CONFIG | {"model": {"simple_cnn": forever}})
     model = folder / "results" / "model" / "simple_cnn"
     target = "results/model/simple_cnn/denoiser.safetensors"
