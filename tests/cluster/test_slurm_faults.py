@@ -159,7 +159,7 @@ def test_a_training_on_slurm_is_cancelled_with_a_checkpoint_and_goes_on(start, b
     checkpoint.unlink(missing_ok=True)
     log.unlink()
     run = start(folder, target)
-    wait_for(lambda: log.exists() and "epoch 3" in log.read_text())
+    wait_for(lambda: log.exists() and "epoch 3 of 100000: " in log.read_text())
     run.signal(signal.SIGKILL)
     run.process.wait()
     assert clearice("cancel", "--directory", folder).returncode == 0
@@ -168,7 +168,7 @@ def test_a_training_on_slurm_is_cancelled_with_a_checkpoint_and_goes_on(start, b
 
     log.unlink()
     run = start(folder, target)
-    wait_for(lambda: log.exists() and "epoch" in log.read_text().partition("continues from")[2])
+    wait_for(lambda: log.exists() and "of 100000: " in log.read_text())
     assert queue(run.run_id)
     checkpoint.unlink()
     os.kill(run.process.pid, signal.SIGINT)
