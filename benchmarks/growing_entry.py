@@ -1,6 +1,6 @@
 """What does a second release of an EMPIAR entry cost? What is new or changed in it, nothing else.
 
-    python benchmarks/growing_entry.py FOLDER [--output JSON] [--cores 2]
+    python benchmarks/growing_entry.py FOLDER [--output JSON] [--cores 2] [--target all]
 
 A stand-in for EMPIAR on this machine publishes the real pairs of FOLDER (X_frame.mrc and
 X_rest.mrc, six of them or more) as an entry: all but the last two, one frame of them of twice the
@@ -150,6 +150,7 @@ def main():
     parser.add_argument("folder", type=Path)
     parser.add_argument("--output", type=Path)
     parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument("--target", default="all", help="where to stop, for example: dataset")
     options = parser.parse_args()
     pairs = sorted(path.stem.removesuffix("_frame") for path in options.folder.glob("*_frame.mrc"))
     content = {
@@ -169,7 +170,7 @@ def main():
 
         def run(title, *arguments):
             since = len(archive.requests)
-            _, facts = snakemake(folder, options.cores, *arguments)
+            _, facts = snakemake(folder, options.cores, *arguments, options.target)
             asked = archive.traffic(since)
             facts["requests"] = sum(number for number, _ in asked.values())
             facts["bytes"] = sum(sent for _, sent in asked.values())
