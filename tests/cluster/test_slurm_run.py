@@ -61,4 +61,4 @@ def test_downloads_and_the_plan_stay_on_this_machine(start, tmp_path, monkeypatc
         run.wait()
     assert run.jobs() == []
     assert all((tmp_path / "results" / "micrographs" / name).exists() for name in names)
-    assert "2 micrographs" in (tmp_path / "results" / "plan.log").read_text()
+    assert "2 accepted" in (tmp_path / "results" / "plan.log").read_text()
