@@ -24,12 +24,38 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     assert os.listdir(tmp_path) == ["a.bin"]
 
 
-def test_what_a_killed_process_left_of_this_file_and_no_other_is_removed(tmp_path):
-    others = {".a.json.json.17.part", "a.json.17.part", ".b.json.17.part"}
-    for name in (*others, ".a.json.17.part"):
-        (tmp_path / name).touch()
+def test_what_a_killed_process_left_of_this_file_and_no_other_is_replaced(tmp_path):
+    others = {".a.json.json.part", "a.json.part", ".b.json.part"}
+    for name in (*others, ".a.json.part"):
+        (tmp_path / name).write_text("half of i")
     write_json(tmp_path / "a.json", 1)
+    assert read_json(tmp_path / "a.json") == 1
     assert set(os.listdir(tmp_path)) == {"a.json", *others}
+
+
+def test_of_two_that_write_one_file_the_later_one_wins_and_the_first_says_so(tmp_path):
+    path = tmp_path / "a.bin"
+
+    def write_both():
+        with atomic_path(path) as first:
+            first.write_bytes(b"first")
+            with atomic_path(path) as second:
+                second.write_bytes(b"second")
+            first.write_bytes(b"more of the first")
+
+    with pytest.raises(OSError, match="another process writes this file"):
+        write_both()
+    assert path.read_bytes() == b"second"
+
+
+def test_writing_a_file_reads_no_folder(tmp_path, monkeypatch):
+    def read_folder(*arguments):
+        pytest.fail("a folder of all micrographs is read for each of its files")
+
+    for name in ("scandir", "listdir"):
+        monkeypatch.setattr(os, name, read_folder)
+    write_json(tmp_path / "a.json", 1)
+    assert read_json(tmp_path / "a.json") == 1
 
 
 def test_a_finished_write_replaces_the_old_file(tmp_path):

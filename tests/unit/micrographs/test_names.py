@@ -50,7 +50,7 @@ def test_a_key_holds_nothing_that_a_shell_or_snakemake_takes_for_something_else(
         assert not re.search(r"""[\\/{}*?"'<>|,]|  |^[ .-]| $""", key), name
         assert repr(key) == f"'{key}'"  # how Snakemake quotes it for its own command line
         assert periodic.is_periodic(key) is None, name
-        assert len(f".{key}.input.bin.4194304.part".encode()) <= 255
+        assert len(f".{key}.input.bin.part".encode()) <= 255
         assert len(f"{key}.benchmark.tsv".encode()) <= 255
 
 

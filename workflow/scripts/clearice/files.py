@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import glob
 import json
 import os
 import stat
@@ -28,29 +27,46 @@ def atomic_path(path):
     """Yield a temporary path beside `path`; on success fsync it and rename it to `path`.
 
     On any exception the temporary file is removed and an older `path` stays as it was. What a
-    killed process left is removed before; two must not write one path at a time.
+    killed process left is replaced. Two must not write one path at a time: the later one goes on,
+    and the first raises OSError (EBUSY).
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    remove_leftover(path)
+    temporary = _temporary(path)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         yield temporary
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
+        if not os.path.samestat(os.fstat(descriptor), os.stat(temporary)):
+            raise OSError(errno.EBUSY, "another process writes this file", str(path))
+        os.fsync(descriptor)
         os.replace(temporary, path)
         sync_folder(path.parent)
+    except BaseException:
+        _remove_own(temporary, descriptor)
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        os.close(descriptor)
 
 
-def remove_leftovers(path):
-    """Remove the temporary files of `path` that killed processes left."""
-    prefix = f".{path.name}."
-    for leftover in path.parent.glob(f"{glob.escape(prefix)}*.part"):
-        # Digits: those of a.json.json, which another job may be writing, are not those of a.json.
-        if leftover.name.removeprefix(prefix).removesuffix(".part").isdigit():
-            leftover.unlink(missing_ok=True)
+def _temporary(path):
+    """Return the temporary name of `path`.
+
+    One name, without the number of the process: what a killed one left is found without reading
+    the folder, which may hold a hundred thousand files.
+    """
+    return path.with_name(f".{path.name}.part")
+
+
+def _remove_own(temporary, descriptor):
+    with contextlib.suppress(OSError):
+        if os.path.samestat(os.fstat(descriptor), os.stat(temporary)):
+            os.unlink(temporary)
+
+
+def remove_leftover(path):
+    """Remove the temporary file of `path` that a killed process left, if it did."""
+    _temporary(Path(path)).unlink(missing_ok=True)
 
 
 def sync_folder(folder):

@@ -17,7 +17,7 @@ from clearice.dataset.copying import append_binary, check_shard, hash_next
 from clearice.dataset.manifest import SIDES
 from clearice.disk import disk_full, free_bytes, is_full
 from clearice.errors import InputError
-from clearice.files import read_json, remove_leftovers, sync_folder, write_json
+from clearice.files import read_json, remove_leftover, sync_folder, write_json
 from clearice.limits import why_full
 from clearice.locks import only_process
 
@@ -46,7 +46,7 @@ def grow(store, split, shards, stamp=None, distrusted=False):
     by_name = {record["micrograph"]: (path, record) for path, record in sorted_by_name(shards)}
     # After a kill -9 of snakemake its cluster jobs live on and may meet a new run.
     with only_process(store / f"{split}.lock", "writing this dataset"):
-        remove_leftovers(store / f"{split}.json")
+        remove_leftover(store / f"{split}.json")
         segments = _committed_segments(store, split, stamp, distrusted)
         if any(_segment(by_name.get(s["micrograph"])) != s for s in segments):
             print(f"{split}: a stored micrograph was removed or changed: all are copied again")

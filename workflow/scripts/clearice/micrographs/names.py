@@ -10,7 +10,7 @@ import os
 import re
 import unicodedata
 
-# With .benchmark.tsv, or a dot, .input.bin and a process number: below the 255 bytes of a name.
+# With .benchmark.tsv, or a dot, .input.bin and .part: below the 255 bytes of a name.
 MAX_KEY_BYTES = 220
 _SEVERAL = 20  # repetitions at its end from which Snakemake suspects an endless loop
 _ODD = re.compile(r"""[%\\/{}*?"'<>|,]|(?<= ) | (?=$)|^[ .-]""")

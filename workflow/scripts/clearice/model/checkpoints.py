@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from clearice.errors import InputError
-from clearice.files import atomic_path, open_regular, remove_leftovers
+from clearice.files import atomic_path, open_regular, remove_leftover
 from clearice.model.stages import describe_differences
 
 FORMAT_VERSION = 2
@@ -126,7 +126,7 @@ def find_checkpoint(path, identity, epochs, past=None):
     is one: its last checkpoint is past use.
     """
     path = Path(path)
-    remove_leftovers(path)
+    remove_leftover(path)
     if not path.exists():
         return None, None
     try:

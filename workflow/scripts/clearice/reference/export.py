@@ -210,10 +210,10 @@ def _write_tensors(folder, tensors):
 
 def _write_twin(path, weights):
     """Write the weights as safetensors, too; keys as in the model file."""
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     with atomic_path(path) as temporary:
-        save_file({k.replace("_", "."): v for k, v in weights.items()}, str(temporary))
+        temporary.write_bytes(save({k.replace("_", "."): v for k, v in weights.items()}))
 
 
 def _check_weights(weights):
