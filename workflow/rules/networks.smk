@@ -19,12 +19,15 @@ def settings_of_network(wildcards):
 
 
 def denoising_network(wildcards):
-    """Return the model that denoises; one that is only trained further makes nothing old."""
-    checkpoints.list_micrographs.get()  # network_lineage compares what is listed
+    """Return the model that denoises; one that is only trained further makes nothing old.
+
+    One that will be trained anew does: Snakemake compares no params of jobs behind one that runs.
+    """
+    checkpoints.list_micrographs.get()  # what is listed tells which network there will be
     architecture, section = config["denoised"]["architecture"], config["denoised"]
-    path = f"results/model/{architecture}/denoiser.safetensors"
-    continues = config["model"][architecture]["continue_training"]
-    return ancient(path) if continues and not section["redo"] else path
+    path, stage = f"results/model/{architecture}/denoiser.safetensors", _network_stage()
+    goes_on = stage is not None and (stage.is_done or stage.number > 1)
+    return ancient(path) if goes_on and not section["redo"] else path
 
 
 def network_lineage(wildcards):
@@ -33,17 +36,20 @@ def network_lineage(wildcards):
     As a param: what a network of another training denoised is made again. None before the
     micrographs are listed.
     """
+    stage = _network_stage()
+    return stage and stage.lineage
+
+
+def _network_stage():
     table = Path("results/dataset/micrographs.tsv")
-    return _lineage_at(os.stat(table).st_mtime_ns, table) if table.exists() else None
+    return _stage_at(os.stat(table).st_mtime_ns, table) if table.exists() else None
 
 
 @functools.cache
-def _lineage_at(listed_ns, table):
+def _stage_at(listed_ns, table):
     architecture = config["denoised"]["architecture"]
     settings = config["model"][architecture]
     contents = contents_of_table(rows_of_table(table))
     recipe = recipe_of(architecture, settings, code_fingerprint("train_denoiser"), contents)
-    continues = settings["continue_training"]
-    return next_stage(
-        f"results/model/{architecture}", recipe, contents, continues=continues
-    ).lineage
+    folder, continues = f"results/model/{architecture}", settings["continue_training"]
+    return next_stage(folder, recipe, contents, continues=continues)
