@@ -178,11 +178,12 @@ def test_a_training_on_slurm_is_cancelled_with_a_checkpoint_and_goes_on(start, b
 
 
 def test_the_line_of_a_failed_job_stands_on_the_terminal(start, tmp_path):
-    for name in "abc":
-        write_mrc(tmp_path / f"{name}.mrc", noise_image(192, 256))
+    for k, name in enumerate("abc"):
+        write_mrc(tmp_path / f"{name}.mrc", noise_image(192, 256, seed=k))
     bad = tmp_path / "d.mrc"
     bad.write_bytes((tmp_path / "a.mrc").read_bytes()[:20_000])
     files = {"source": "files", "files": "*.mrc", "on_error": "stop", "max_rejected_fraction": 0.9}
+    files["settle_minutes"] = 0  # it is not still being written
     write_config(tmp_path, TINY_CONFIG | {"micrographs": files})
     run = start(tmp_path, "--retries=0", "shards")
     said = run.wait(status=1)
