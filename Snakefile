@@ -54,4 +54,5 @@ onsuccess:
 
 
 onerror:
+    say_why_groups_failed()
     end_run("failed")

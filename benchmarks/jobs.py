@@ -27,8 +27,10 @@ PROFILE = REPOSITORY / "workflow" / "profiles" / "default"
 CONFIG = {
     "simulation": {"height_px": 512, "width_px": 512, "particles": 4},
     "patches": {"size_px": 256, "stride_px": 256},
-    "model": {"s2d_unet": {"epochs": 1, "device": "cpu"}},
-    "reference": {"architecture": "s2d_unet"},
+    "model": {
+        "simple_cnn": {"epochs": 1, "device": "cpu"},
+        "s2d_unet": {"epochs": 1, "device": "cpu"},
+    },
     "denoised": {"device": "cpu"},
 }
 

@@ -89,3 +89,13 @@ def _surroundings(job):
     return variables, lambda pid: benchmarked(
         pid if job["bench_record"] else False, job["bench_record"]
     )
+
+
+def say_why_groups_failed():
+    """Print the errors of a failed group's members: Snakemake leaves them in Slurm's log."""
+    for group in filter(lambda job: job.is_group(), workflow.scheduler.failed):
+        for member in group:
+            with contextlib.suppress(OSError):
+                for line in Path(member.log[0]).read_text(errors="replace").splitlines():
+                    if line.startswith("error: "):
+                        print(f"{member.rule.name}: {line}", file=sys.stderr)
