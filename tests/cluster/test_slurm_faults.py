@@ -177,7 +177,7 @@ def test_a_training_on_slurm_is_cancelled_with_a_checkpoint_and_goes_on(start, b
     assert checkpoint.exists(), log.read_text()
 
 
-def test_the_line_of_a_failed_job_stands_on_the_terminal(start, tmp_path):
+def test_the_line_of_a_failed_job_stands_in_its_logs(start, tmp_path):
     for k, name in enumerate("abc"):
         write_mrc(tmp_path / f"{name}.mrc", noise_image(192, 256, seed=k))
     bad = tmp_path / "d.mrc"
@@ -186,8 +186,10 @@ def test_the_line_of_a_failed_job_stands_on_the_terminal(start, tmp_path):
     files["settle_minutes"] = 0  # it is not still being written
     write_config(tmp_path, TINY_CONFIG | {"micrographs": files})
     run = start(tmp_path, "--retries=0", "shards")
-    said = run.wait(status=1)
-    assert "d.mrc: truncated: expected " in said
+    assert "run failed" in run.wait(status=1)
+    for folder in (".snakemake/slurm_logs", "results/shards"):
+        logs = "".join(path.read_text() for path in (tmp_path / folder).rglob("*.log"))
+        assert "d.mrc: truncated: expected " in logs
     assert "FAILED" in [job["state"] for job in run.jobs_of("shard_micrograph")]
 
 
