@@ -12,8 +12,10 @@ min_version("9.20")
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/resources.smk"
+include: "workflow/rules/asked_once.smk"
 include: "workflow/rules/results.smk"
 include: "workflow/rules/sources.smk"
+include: "workflow/rules/finished.smk"
 include: "workflow/rules/inputs.smk"
 include: "workflow/rules/runs.smk"
 include: "workflow/rules/networks.smk"
@@ -50,7 +52,7 @@ onstart:
 
 onsuccess:
     end_run("finished")
-    forget_finished("results", MICROGRAPHS)
+    forget_kept("results", MICROGRAPHS)
 
 
 onerror:

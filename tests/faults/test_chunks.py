@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from clearice.finished import FOLDER
+from clearice.kept_results import FOLDER
 from clearice.shards.record import read_shard_record
 from conftest import REPOSITORY, planned_jobs, run_snakemake, write_config
 from mrc_files import noise_image, write_mrc

@@ -11,7 +11,7 @@ import inspect
 import pickle
 import subprocess
 
-from clearice.finished import IN_A_GROUP, forget_finished
+from clearice.kept_results import IN_A_GROUP, forget_kept
 from clearice.workers import Workers, thread_variables
 
 PER_JOB = config["micrographs_per_job"]
@@ -44,6 +44,8 @@ def in_one_process(made, script):
     A job with an environment, a container or modules of its own is left to Snakemake.
     """
     start, path = made.run_func, SCRIPTS / f"{script}.py"
+    if PER_JOB == 1 or start is None:  # a module of another workflow may leave rules out
+        return
     names = inspect.signature(start)
 
     def run(*arguments):
@@ -57,12 +59,11 @@ def in_one_process(made, script):
         if status:
             raise subprocess.CalledProcessError(status, path.name)
 
-    if PER_JOB > 1:
-        made.run_func = run
+    made.run_func = run
 
 
 def _prepare_group():
-    """Let the other members go on if one fails, and what is finished be kept: see clearice.finished."""
+    """Let the other members go on if one fails, and what is finished be kept (kept_results.py)."""
     if len(workflow.dag.targetjobs) > 1:
         workflow.scheduler.keepgoing = True
         os.environ[IN_A_GROUP] = "1"

@@ -24,8 +24,8 @@ def plain(files):
 
 
 def shards(suffix, keys=MICROGRAPHS):
-    """Return the shard files with that suffix."""
-    return [f"results/shards/{key}.{suffix}" for key in keys]
+    """Return the shard files with that suffix; no jobs are planned for finished ones."""
+    return without_finished("shards", [(key, f"results/shards/{key}.{suffix}") for key in keys])
 
 
 def test_names(wildcards):

@@ -4,8 +4,15 @@ READS   results/**/.seals/
 WRITES  nothing; a result that is not what was written is renamed to *.damaged
 """
 
-from clearice.inspection import is_made_otherwise, require_good_results, require_times_of_today
+from clearice.inspection import (
+    digest_of,
+    is_made_otherwise,
+    require_good_results,
+    require_times_of_today,
+)
 from clearice.slurm_jobs import require_no_jobs
+
+SEALED = {}  # result of one micrograph -> digest of what its seal says that it was made with
 
 
 @functools.cache
@@ -31,7 +38,7 @@ def look_at_results():
                 path for m in MICROGRAPHS for path in existing_files(m, "input", "target").values()
             ]
             require_times_of_today(files)
-        require_good_results("results", touch=not workflow.dryrun)
+        require_good_results("results", touch=not workflow.dryrun, note=_note_seal)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         sys.exit(1)
@@ -40,6 +47,11 @@ def look_at_results():
 def another_run_writes():
     """Say whether another run is writing here, or was killed: Snakemake will refuse to start."""
     return any(Path(".snakemake/locks").glob("*"))
+
+
+def _note_seal(path, sealed):
+    if sealed.get("rule", "").endswith("_micrograph"):
+        SEALED[str(path)] = digest_of(sealed["made_with"])
 
 
 def _remember_by_seals(persistence):

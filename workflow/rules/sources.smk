@@ -169,4 +169,5 @@ def made_micrographs():
     if config["micrographs"]["source"] == "files":
         return []
     roles = ("input", "target", "truth", "centres")
-    return [path for key in MICROGRAPHS for path in existing_files(key, *roles).values()]
+    paths = [(key, path) for key in MICROGRAPHS for path in existing_files(key, *roles).values()]
+    return without_finished("micrographs", paths)

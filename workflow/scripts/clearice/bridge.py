@@ -13,7 +13,7 @@ import traceback
 
 from clearice.disk import is_full
 from clearice.errors import InputError
-from clearice.finished import Finished
+from clearice.kept_results import KeptResults
 from clearice.limits import limit_line, why_full
 from clearice.seals import aside_of, break_seal, made_with, remove, require_unchanged, seal
 from clearice.stopping import ends_orderly
@@ -83,8 +83,8 @@ def _run_sealed(function, snakemake):
     for path in outputs:
         break_seal(path)
     made = made_with(snakemake.params.items(), snakemake.input)
-    finished = Finished(outputs, made, _files(arguments, snakemake.input)) if outputs else None
-    if finished and finished.take():
+    kept = KeptResults(outputs, made, _files(arguments, snakemake.input)) if outputs else None
+    if kept and kept.take():
         return
     hashes = function(**arguments) or {}
     log = snakemake.log[0] if snakemake.log else None
@@ -92,8 +92,8 @@ def _run_sealed(function, snakemake):
     for path in outputs:
         seal(path, snakemake.rule, made, stamp, hashes.get(path))
         remove(aside_of(path))
-    if finished:
-        finished.keep(log)
+    if kept:
+        kept.keep(log)
 
 
 def _files(arguments, inputs):

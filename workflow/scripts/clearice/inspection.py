@@ -5,6 +5,7 @@ results of a clock that was ahead get times that Snakemake can compare with thos
 where Snakemake's own records are lost, the seals say what a result was made with.
 """
 
+import json
 import os
 import shlex
 import sys
@@ -41,8 +42,10 @@ def sealed_results(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
 
 
-def require_good_results(folder, *, touch=True):
+def require_good_results(folder, *, touch=True, note=lambda path, sealed: None):
     """Raise InputError for results below `folder` that are not what was written.
+
+    `note` is called with the path and the seal of each good result.
 
     They are set aside, and times in the future are healed. With `touch` false (a dry run) nothing
     is changed, and a warning is printed instead. Large files are left to the jobs that read them.
@@ -62,7 +65,9 @@ def require_good_results(folder, *, touch=True):
             continue  # removed meanwhile, or unreadable: the job that reads it says so
         if fault:
             faults.append((path, fault))
-        elif future:
+            continue
+        note(path, sealed)
+        if future:
             ahead |= {file: (*t, path) for file, t in future.items()}
     if ahead and touch:
         _heal(ahead, limit_ns)
@@ -127,6 +132,18 @@ def require_times_of_today(sources):
             f"micrographs dated in the future ({len(ahead)}): {listed(ahead)}",
             advice=f"check the clocks and give them the time of today: touch {words}",
         )
+
+
+def digest_of(made):
+    """Return the hash of what made_with returned, as bytes."""
+    import xxhash  # the bridge of `clearice compare` has NumPy alone
+
+    return xxhash.xxh3_128_digest(json.dumps(made, sort_keys=True).encode())
+
+
+def made_with_digest(params, inputs):
+    """Return digest_of what a job with those params and inputs would be sealed with."""
+    return digest_of(made_with(params, inputs))
 
 
 def is_made_otherwise(outputs, params, inputs):

@@ -1,7 +1,7 @@
 """Results of jobs that ended well in a group of jobs that did not.
 
 If one member of a group fails, is cancelled or loses its node, Snakemake removes the results of
-all. So each member that ends keeps another name (a hard link) of its results in `.finished` beside
+all. So each member that ends keeps another name (a hard link) of its results in `.kept` beside
 them. Its next job finds that they are what it would make, and gives them their names again.
 """
 
@@ -15,13 +15,13 @@ from clearice.files import read_json, regular_text, write_text
 from clearice.seals import fault_of, read_seal, reseal
 
 IN_A_GROUP = "CLEARICE_IN_A_GROUP"  # set in the environment of jobs that are members of a group
-FOLDER = ".finished"
+FOLDER = ".kept"
 _SUFFIX = ".kept.json"
 _FORMAT_VERSION = 1
 _LOG_BYTES = 1 << 16
 
 
-class Finished:
+class KeptResults:
     """The results `outputs` of one job, and what they depend on.
 
     `made` is what seals.made_with returned, `inputs` are the files that the job reads, or that do
@@ -94,7 +94,7 @@ class Finished:
         _forget(self._outputs)
 
 
-def forget_finished(results, keys):
+def forget_kept(results, keys):
     """Remove the kept names below the folder `results` that nothing needs any more.
 
     Those are the ones of results that exist, and of micrographs that are not among `keys`.

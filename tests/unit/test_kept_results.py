@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from clearice.bridge import run_job
-from clearice.finished import FOLDER, IN_A_GROUP, forget_finished
 from clearice.inspection import is_made_otherwise
+from clearice.kept_results import FOLDER, IN_A_GROUP, forget_kept
 from clearice.seals import read_seal
 
 CONTENT = "patches"
@@ -148,7 +148,7 @@ def test_names_that_nothing_needs_are_removed(member, keys, removed, left):
     member.run()
     if removed:
         member.fail_its_group()
-    forget_finished(member.folder / "results", keys)
+    forget_kept(member.folder / "results", keys)
     folder = member.outputs[0].parent / FOLDER
     assert sorted(path.name for path in folder.glob("*")) == left
     assert folder.exists() == bool(left)
