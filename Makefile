@@ -28,6 +28,7 @@ test: $(READY)  ## run every test that CI runs
 	$(BIN)/python -m pytest -n $(CORES) --dist loadfile
 
 test-slurm: $(READY)  ## test on a real Slurm, which is started here for it (as root; docs/cluster.md)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,cluster]'
 	$(BIN)/python tests/cluster/loopback_slurm.py alone $(BIN)/python -m pytest tests/cluster
 
 lint: $(READY)  ## check style (ruff, snakefmt) and rules (snakemake --lint)

@@ -23,6 +23,8 @@ def program_files(wildcards):
     return []
 def program_code(wildcards):
     return []
+def asks(rule):
+    return dict(mem_mb=100, runtime=1, disk_mb=1)
 rule export_reference:
     output: manifest="results/reference/manifest.json", files="results/reference/manifest.nml"
 include: REPOSITORY / "workflow/rules/parity.smk"

@@ -20,6 +20,7 @@ from mrc_files import noise_image, write_mrc
 pytestmark = pytest.mark.slow
 
 CONFIG = {
+    "micrographs_per_job": 10,  # PyTorch starts once for all of them
     "micrographs": {
         "source": "files",
         "files": "data/*.mrc",

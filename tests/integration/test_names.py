@@ -31,6 +31,7 @@ NAMES = [
     "plain.benchmark",
 ]
 CONFIG = {
+    "micrographs_per_job": 20,  # PyTorch starts once for all of them
     "micrographs": {"source": "files", "files": "da {x}ta/*.mrc"},
     "patches": {"size_px": 64, "stride_px": 64, "target": "synthetic_noise"},
     "split": {"test_micrographs": "te{s}t.txt"},

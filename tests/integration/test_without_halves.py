@@ -28,6 +28,7 @@ def run_folder(folder, tiny_config, blur_px, target="auto"):
         write_mrc(folder / "data" / f"mic{seed}.mrc", 100 + 5 * image.astype(np.float32))
     del tiny_config["simulation"]
     tiny_config["micrographs"] = {"source": "files", "files": "data/*.mrc"}
+    tiny_config["micrographs_per_job"] = 5
     tiny_config["patches"] |= {"target": target}
     write_config(folder, tiny_config)
     return folder

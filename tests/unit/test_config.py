@@ -19,6 +19,7 @@ def leaves(schema, path=()):
 def test_the_repository_config_is_valid_and_keeps_its_values():
     config = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
     complete_values = complete_config(config)
+    assert complete_values["micrographs_per_job"] == config.pop("micrographs_per_job")
     for section, values in config.items():
         for key, value in values.items():
             found = complete_values[section][key]

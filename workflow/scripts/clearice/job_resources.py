@@ -9,8 +9,10 @@ import functools
 import gzip
 import math
 import os
+import zlib
 
 from clearice.errors import InputError
+from clearice.files import open_regular
 from clearice.micrographs.mrc_header import HEADER_BYTES, parse_header
 
 UNKNOWN_PX = (8184, 11520)  # height, width before the first micrograph is there: a K3's, doubled
@@ -70,12 +72,12 @@ def largest_size(config, paths, most=3):
     found = []
     for path in paths:
         try:
-            opened = gzip.open if str(path).endswith(".gz") else open
-            with opened(path, "rb") as file:
-                raw = file.read(HEADER_BYTES)
-            size = None if opened is gzip.open else os.stat(path).st_size
+            with open_regular(path) as file:
+                is_gzip = str(path).endswith(".gz")
+                raw = (gzip.GzipFile(fileobj=file) if is_gzip else file).read(HEADER_BYTES)
+                size = None if is_gzip else os.fstat(file.fileno()).st_size
             header = parse_header(raw, str(path), size)
-        except (OSError, EOFError, InputError):
+        except (OSError, EOFError, zlib.error, InputError):
             continue  # not there yet, or bad: its shard says so
         found.append((header.height_px, header.width_px))
         if len(found) == most:
