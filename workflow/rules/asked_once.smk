@@ -1,4 +1,4 @@
-"""What Snakemake asks of a rule for each of its jobs again, asked once: a fifth of planning's time.
+"""What Snakemake asks again for every job, asked once: a fifth of the time of planning.
 
 READS   nothing
 WRITES  nothing
