@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 CORES ?= $(shell nproc 2>/dev/null || echo 2)
 SNAKEMAKE := $(BIN)/snakemake --workflow-profile workflow/profiles/default
 
-.PHONY: help setup demo test test-slurm lint format clean
+.PHONY: help setup demo test test-long test-slurm lint format clean
 .DEFAULT_GOAL := help
 
 help:  ## list these commands
@@ -27,7 +27,10 @@ demo: $(READY)  ## run the whole workflow on the simulated micrographs of config
 test: $(READY)  ## run every test that CI runs
 	$(BIN)/python -m pytest -n $(CORES) --dist loadfile
 
-test-slurm: $(READY)  ## test on a real Slurm, which is started here for it (as root; docs/cluster.md)
+test-long: $(READY)  ## run the tests that take minutes (runs that grow)
+	$(BIN)/python -m pytest -n $(CORES) --dist loadfile -m long
+
+test-slurm: $(READY)  ## test on a Slurm that is started for it (docs/cluster.md)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,cluster]'
 	$(BIN)/python tests/cluster/loopback_slurm.py alone $(BIN)/python -m pytest tests/cluster
 

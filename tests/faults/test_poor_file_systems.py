@@ -45,6 +45,7 @@ def concatenated(shards, segments, side):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_run_and_its_growth_end_in_the_same_bytes(tmp_path, monkeypatch):
     with exfat(tmp_path / "disk") as disk:
         run = disk / "run"

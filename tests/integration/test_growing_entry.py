@@ -11,7 +11,7 @@ from conftest import run_snakemake, write_config
 from faults.archive_server import micrograph_bytes, running_archive
 from faults.downloads import entry_settings
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 FOLDER = "/10025/d/"
 DAY = datetime.datetime(2024, 5, 17, 10, 30, tzinfo=datetime.UTC)

@@ -10,7 +10,7 @@ import pytest
 from clearice.micrographs.mrc_writer import write_micrograph
 from conftest import planned_jobs, run_snakemake, write_config
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 # "a" is held out by the hash of its name, the others are trained on, whichever come.
 CONFIG = {
