@@ -1,5 +1,7 @@
 """Files are whole or absent."""
 
+import errno
+import fcntl
 import os
 
 import pytest
@@ -33,17 +35,35 @@ def test_what_a_killed_process_left_of_this_file_and_no_other_is_replaced(tmp_pa
     assert set(os.listdir(tmp_path)) == {"a.json", *others}
 
 
-def test_of_two_that_write_one_file_the_later_one_wins_and_the_first_says_so(tmp_path):
+def test_of_two_that_write_one_file_the_second_says_so_and_touches_nothing(tmp_path):
     path = tmp_path / "a.bin"
+    with atomic_path(path) as first:
+        first.write_bytes(b"first")
+        with pytest.raises(InputError, match="another process writes this file"):
+            write_json(path, "second")
+        assert first.read_bytes() == b"first"
+    assert path.read_bytes() == b"first"
+    write_json(path, "second")
+    assert read_json(path) == "second"
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_without_locks_the_later_of_two_wins_and_the_first_says_so(tmp_path, monkeypatch, ended):
+    path = tmp_path / "a.bin"
+
+    def no_locks(*arguments):
+        raise OSError(errno.ENOLCK, "no locks")
 
     def write_both():
         with atomic_path(path) as first:
             first.write_bytes(b"first")
             with atomic_path(path) as second:
                 second.write_bytes(b"second")
-            first.write_bytes(b"more of the first")
+            if not ended:
+                first.write_bytes(b"more of the first")
 
-    with pytest.raises(OSError, match="another process writes this file"):
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with pytest.raises(InputError, match="another process writes this file"):
         write_both()
     assert path.read_bytes() == b"second"
 

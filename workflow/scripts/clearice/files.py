@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import stat
@@ -27,18 +28,16 @@ def atomic_path(path):
     """Yield a temporary path beside `path`; on success fsync it and rename it to `path`.
 
     On any exception the temporary file is removed and an older `path` stays as it was. What a
-    killed process left is replaced. Two must not write one path at a time: the later one goes on,
-    and the first raises OSError (EBUSY).
+    killed process left is replaced. InputError for a path that another process is writing.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    remove_leftover(path)
     temporary = _temporary(path)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    descriptor = _open_alone(temporary, path)
     try:
         yield temporary
-        if not os.path.samestat(os.fstat(descriptor), os.stat(temporary)):
-            raise OSError(errno.EBUSY, "another process writes this file", str(path))
+        if not _is_open(descriptor, temporary):  # no locks there, or removed behind our back
+            raise _in_use(path)
         os.fsync(descriptor)
         os.replace(temporary, path)
         sync_folder(path.parent)
@@ -58,9 +57,50 @@ def _temporary(path):
     return path.with_name(f".{path.name}.part")
 
 
+def _open_alone(temporary, path):
+    """Return a descriptor of the new file `temporary`, locked as long as it is open.
+
+    InputError if another process has such a one. Where there are no locks, or each host has its
+    own, a file that is there is taken for what a killed process left.
+    """
+    while True:
+        with contextlib.suppress(FileNotFoundError), open(temporary, "rb") as older:
+            _lock(older, path)
+            os.unlink(temporary)
+        with contextlib.suppress(FileExistsError):  # another was quicker
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+            with contextlib.suppress(InputError):  # so quick: the end will tell
+                _lock(descriptor, path)
+            return descriptor
+
+
+def _lock(file, path):
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise _in_use(path) from None
+    except OSError:
+        pass  # a file system without locks
+
+
+def _in_use(path):
+    return InputError(
+        "another process writes this file",
+        file=path,
+        advice="wait until it has ended, or end it, and run again",
+    )
+
+
+def _is_open(descriptor, path):
+    """Return whether `path` is the file of that descriptor."""
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    return False
+
+
 def _remove_own(temporary, descriptor):
     with contextlib.suppress(OSError):
-        if os.path.samestat(os.fstat(descriptor), os.stat(temporary)):
+        if _is_open(descriptor, temporary):
             os.unlink(temporary)
 
 
