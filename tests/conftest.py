@@ -32,6 +32,17 @@ TINY_CONFIG = {
 
 
 @pytest.fixture
+def one_thread():
+    """PyTorch on one thread: the last bits depend on the number, and many wait on a busy machine."""
+    import torch  # here: tests without it start faster
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
 def repository():
     """The root of the repository."""
     return REPOSITORY

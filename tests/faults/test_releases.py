@@ -7,28 +7,23 @@ import pytest
 
 from clearice.micrographs.empiar.kept_listing import kept_path, read_kept, revisions
 from clearice.micrographs.empiar.listing import list_entry
-from faults.archive_server import micrograph_bytes, running_archive
+from faults.archive_server import running_archive
 from faults.downloads import CALM, entry_settings
+from faults.releases import DAY, FOLDER, LATER, first_release, release_contents
 from fetch_micrograph import fetch_micrograph
 
-FOLDER = "/10025/d/"
-DAY = datetime.datetime(2024, 5, 17, 10, 30, tzinfo=datetime.UTC)
-LATER = DAY + datetime.timedelta(days=7)
 CALM = dataclasses.replace(CALM, attempts=2)
 
 
 @pytest.fixture(scope="module")
 def contents(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("contents")
-    return {name: micrograph_bytes(folder, seed) for seed, name in enumerate("abcdef")}
+    return release_contents(tmp_path_factory.mktemp("contents"))
 
 
 @pytest.fixture
 def archive(contents, monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with running_archive() as archive:
-        for name in "abc":
-            archive.publish(f"{FOLDER}{name}.mrc", contents[name], DAY)
+    with first_release(contents) as archive:
         yield archive
 
 

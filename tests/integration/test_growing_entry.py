@@ -1,6 +1,5 @@
 """An entry that grows, from the archive to the dataset, over a network that fails."""
 
-import datetime
 import json
 import re
 
@@ -8,14 +7,11 @@ import pytest
 
 from clearice.dataset.verification import dataset_faults
 from conftest import run_snakemake, write_config
-from faults.archive_server import micrograph_bytes, running_archive
 from faults.downloads import entry_settings
+from faults.releases import FOLDER, LATER, first_release, release_contents
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 
-FOLDER = "/10025/d/"
-DAY = datetime.datetime(2024, 5, 17, 10, 30, tzinfo=datetime.UTC)
-LATER = DAY + datetime.timedelta(days=7)
 ENTRY = {
     "title": "Noise",
     "release_date": "2024-05-17",
@@ -26,16 +22,13 @@ RUN = ("--cores", "2", "--resources", "downloads=1", "--scheduler", "greedy", "d
 
 @pytest.fixture(scope="module")
 def contents(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("contents")
-    return {name: micrograph_bytes(folder, seed) for seed, name in enumerate("abcdef")}
+    return release_contents(tmp_path_factory.mktemp("contents"))
 
 
 @pytest.fixture
 def archive(contents, monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with running_archive() as archive:
-        for name in "abc":
-            archive.publish(f"{FOLDER}{name}.mrc", contents[name], DAY)
+    with first_release(contents) as archive:
         archive.files["/api/EMPIAR-10025/"] = json.dumps({"EMPIAR-10025": ENTRY}).encode()
         yield archive
 

@@ -5,7 +5,6 @@ import json
 
 import numpy as np
 import pytest
-import torch
 
 from clearice.dataset.contents import Contents, contents_of_manifest, contents_of_table
 from clearice.dataset.manifest import read_manifest
@@ -17,18 +16,11 @@ from clearice.model.stages import kept_stage, next_stage, recipe_of, stage_in_wo
 from clearice.model.weights import load_model
 from training_data import model_settings, run_script, write_dataset
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 GROWS = {"continue_training": True, "continue_epochs": 2, "epochs": 3, "learning_rate": 0.01}
 KIND = {"dtype": "float32", "patch_size_px": 64, "target_kind": "halves", "normalisation": "n"}
 SEEN = {"train": {"a": "1", "b": "2"}, "test": {"t": "3"}}
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """The last bits depend on the number of threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def contents(train=(), test=(), **facts):

@@ -25,14 +25,7 @@ from training_data import (
     write_manifest,
 )
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Tiny convolutions on many threads of a busy machine mostly wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture
