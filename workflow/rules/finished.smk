@@ -12,7 +12,7 @@ import types
 from snakemake.io import strip_wildcard_constraints
 from snakemake.settings.types import RerunTrigger
 
-from clearice.inspection import made_with_digest
+from clearice.seals import made_with
 
 MAKERS = {  # step -> the rule that makes a micrograph's files, None where the user has them
     "micrographs": {"simulation": "simulate_micrograph"}.get(config["micrographs"]["source"]),
@@ -71,7 +71,7 @@ def _is_finished(maker, step, key):
     wildcards = types.SimpleNamespace(micrograph=key)
     params = {n: v(wildcards) if callable(v) else v for n, v in maker.params.items()}
     inputs = list(made_here(shard_sources(wildcards)).values()) if step == "shards" else []
-    if sealed != made_with_digest(params, inputs):
+    if sealed != digest_of(made_with(params, inputs)):
         return False
     if RerunTrigger.CODE in workflow.rerun_triggers:
         inputs.append(SCRIPTS / f"{maker.name}.py")

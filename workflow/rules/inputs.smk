@@ -4,15 +4,13 @@ READS   results/dataset/micrographs.tsv, once it is there: the accepted microgra
 WRITES  nothing
 """
 
-import csv
-import io
 import shlex
 
 from snakemake.io import contains_wildcard
 
-from clearice.files import regular_text
 from clearice.reference.names import bundle_files
 from clearice.slurm_jobs import remember_run
+from clearice.tsv import read_table
 
 
 def plain(files):
@@ -41,16 +39,9 @@ def shard_records(wildcards):
 
 def accepted_micrographs(split=None):
     """Return the keys of micrographs that were not rejected, known once they are listed."""
-    rows = rows_of_table(checkpoints.list_micrographs.get().output.table)
+    rows = read_table(checkpoints.list_micrographs.get().output.table)
     kept = [row for row in rows if row["status"] == "ok" and split in (None, row["split"])]
     return [key_of(row["micrograph"]) for row in kept]
-
-
-def rows_of_table(path):
-    """Return the rows of micrographs.tsv, dicts of text."""
-    # Not tsv.read_table: every job parses this file, and would wait for pandas.
-    text = io.StringIO(regular_text(path), newline="")
-    return list(csv.DictReader(text, delimiter="\t"))
 
 
 def split_shards(wildcards):

@@ -49,7 +49,7 @@ def _network_stage():
 def _stage_at(listed_ns, table):
     architecture = config["denoised"]["architecture"]
     settings = config["model"][architecture]
-    contents = contents_of_table(rows_of_table(table))
+    contents = contents_of_table(read_table(table))
     recipe = recipe_of(architecture, settings, code_fingerprint("train_denoiser"), contents)
     folder, continues = f"results/model/{architecture}", settings["continue_training"]
     return next_stage(folder, recipe, contents, continues=continues)

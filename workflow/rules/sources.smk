@@ -87,7 +87,7 @@ def forget_stale_shards():
     if another_run_writes():
         return
     table = Path("results/dataset/micrographs.tsv")
-    rows = rows_of_table(table) if table.exists() else []
+    rows = read_table(table) if table.exists() else []
     left_out = (VANISHED, STILL_WRITTEN)
     came_back = {row.get("micrograph") for row in rows if row.get("reason") in left_out}
     now = time.time()

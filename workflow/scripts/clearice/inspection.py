@@ -141,11 +141,6 @@ def digest_of(made):
     return xxhash.xxh3_128_digest(json.dumps(made, sort_keys=True).encode())
 
 
-def made_with_digest(params, inputs):
-    """Return digest_of what a job with those params and inputs would be sealed with."""
-    return digest_of(made_with(params, inputs))
-
-
 def is_made_otherwise(outputs, params, inputs):
     """Return whether the seal of one of these results names other settings, code or inputs."""
     now = made_with(params, inputs)

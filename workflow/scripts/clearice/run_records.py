@@ -5,14 +5,12 @@ killed run left is completed by the next one. One writer at a time: Snakemake lo
 Format: docs/formats.md, section Runs.
 """
 
-import csv
 import datetime
-import io
 from pathlib import Path
 
 import clearice
 from clearice.files import read_json, regular_text, write_json
-from clearice.tsv import number
+from clearice.tsv import number, read_table
 
 FOLDER = "results/runs"
 FORMAT_VERSION = 1
@@ -126,10 +124,9 @@ def _is_another(path, hash_before):
 def _listed():
     """Return name -> (status, reason) of the table of micrographs; nothing before there is one."""
     try:
-        text = regular_text(_TABLE)
+        rows = read_table(_TABLE)
     except (OSError, ValueError):
         return {}
-    rows = csv.DictReader(io.StringIO(text, newline=""), delimiter="\t")
     return {row["micrograph"]: (row["status"], row["reason"]) for row in rows}
 
 
@@ -138,7 +135,7 @@ def training_state(history, log, is_finished):
     if not is_finished:
         return {"finished": False, "log_ends": _last_line(log)}
     try:
-        rows = list(csv.DictReader(io.StringIO(regular_text(history)), delimiter="\t"))
+        rows = read_table(history)
     except (OSError, ValueError):
         rows = []
     if not rows:

@@ -3,8 +3,6 @@
 Reads blocks of 8 MiB and needs no NumPy, so that it runs wherever the dataset went.
 """
 
-import csv
-import io
 from pathlib import Path
 
 from clearice.dataset.copying import hash_next
@@ -17,7 +15,8 @@ from clearice.dataset.manifest import (
     segment_spans,
 )
 from clearice.errors import InputError
-from clearice.files import open_regular, read_json, regular_text, xxh3_of_file
+from clearice.files import open_regular, read_json, xxh3_of_file
+from clearice.tsv import read_table
 
 
 def dataset_faults(folder, hashes=True):
@@ -66,9 +65,7 @@ def table_faults(folder, manifest):
     table = folder / "micrographs.tsv"
     if not table.is_file():
         return []
-    # Not tsv.read_table: a dataset can be verified where there is no pandas and no NumPy.
-    text = io.StringIO(regular_text(table), newline="")
-    rows = [row for row in csv.DictReader(text, delimiter="\t") if row.get("status") == "ok"]
+    rows = [row for row in read_table(table) if row.get("status") == "ok"]
     listed = {row["micrograph"]: (row["split"], row["patches"]) for row in rows}
     stored = {
         segment["micrograph"]: (split, str(segment["n_patches"]))
