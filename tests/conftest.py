@@ -33,7 +33,7 @@ TINY_CONFIG = {
 
 @pytest.fixture
 def one_thread():
-    """PyTorch on one thread: the last bits depend on the number, and many wait on a busy machine."""
+    """PyTorch on one thread: last bits depend on the number, and many wait on a busy machine."""
     import torch  # here: tests without it start faster
 
     threads = torch.get_num_threads()
