@@ -5,6 +5,8 @@ READS   the held-out micrographs with their other halves, truths and particle ce
 WRITES  results/validation/{micrograph}.json, summary.json
 """
 
+GRID = ("size_px", "stride_px", "cover_border")
+
 
 rule validate_micrograph:
     """Judge the network by the raw other half and the truth of one micrograph, and by null tests."""
@@ -35,6 +37,12 @@ rule validate_micrograph:
         target=file_of("target"),
         truth=file_of("truth"),
         centres=file_of("centres"),
+        # Whose losses are written, where the network learned to predict the other half.
+        patches=(
+            {key: config["patches"][key] for key in GRID}
+            if config["patches"]["target"] in ("auto", "halves")
+            else None
+        ),
         settings={
             "tile_px": config["denoised"]["tile_px"],
             "device": config["denoised"]["device"],

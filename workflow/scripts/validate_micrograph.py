@@ -13,21 +13,32 @@ from clearice.micrographs.halves.pairs import pair_doubts
 from clearice.micrographs.mrc import open_micrograph
 from clearice.micrographs.rows import MicrographRows, hot_pixel_limit
 from clearice.validation.images import FilledRows, denoised_file
+from clearice.validation.patch_errors import patch_errors
 from clearice.validation.record import measure
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 
 def validate_micrograph(
-    micrograph, model, output, settings, target=None, truth=None, centres=None, name=None
+    micrograph,
+    model,
+    output,
+    settings,
+    target=None,
+    truth=None,
+    centres=None,
+    name=None,
+    patches=None,
 ):
     """Write what was measured (JSON).
 
     The micrograph is the input half of a pair. `target` (the other half, as recorded), `truth`
     (the noise-free image) and `centres` (a table of particles) only judge the result; what they
     are needed for is listed as not measured without them. `settings` holds tile_px, device and
-    hot_pixel_threshold. `name` is the micrograph's where that is not the stem of `output`. Both
-    halves are denoised here into unnamed files beside `output`.
+    hot_pixel_threshold. `name` is the micrograph's where that is not the stem of `output`.
+    `patches` is the grid of patches (size_px, stride_px, cover_border) whose losses are written,
+    where the other half is what the network was trained to predict; else None. Both halves are
+    denoised here into unnamed files beside `output`.
     """
     started = time.perf_counter()
     network, identity, device = load_denoiser(model, settings["device"])
@@ -52,7 +63,10 @@ def validate_micrograph(
         images = _without_blank_areas(images)
         particles = read_centres(paths["centres"]) if "centres" in paths else None
         measured = measure(network, images, particles, device)
-        doubts = pair_doubts(images["raw"], images["target"]) if "target" in images else []
+        doubts, losses = [], None
+        if "target" in images:
+            doubts = pair_doubts(images["raw"], images["target"])
+            losses = patches and patch_errors(images, images["raw"].survey.input.scale, patches)
         facts = {
             "height_px": images["raw"].height_px,
             "width_px": images["raw"].width_px,
@@ -69,6 +83,7 @@ def validate_micrograph(
             **facts,
             **measured,
             "doubts": doubts,
+            "patches": losses,
             "seconds": round(time.perf_counter() - started, 3),
         },
     )

@@ -55,6 +55,26 @@ def test_every_patch_is_read_where_it_lies(manifest, dtype, split):
         assert i == reader.n_patches
 
 
+def test_rows_of_one_side_are_those_of_the_patch(manifest):
+    with open_split(manifest, "train") as reader:
+        for i in range(len(reader)):
+            for side, patch in zip(("input", "target"), reader.read(i), strict=True):
+                for first, count in ((0, 16), (5, 3), (15, 1)):
+                    rows = reader.read_rows(i, side, first, count)
+                    np.testing.assert_array_equal(rows, patch[first : first + count])
+        for first, count in ((-1, 2), (15, 2)):
+            with pytest.raises(IndexError, match="of 16"):
+                reader.read_rows(0, "input", first, count)
+
+
+def test_a_patch_is_found_by_its_place(manifest):
+    with open_split(manifest, "train") as reader:
+        for i in range(len(reader)):
+            assert reader.index_of(*reader.where(i)) == i
+        assert reader.index_of("a", 0, 7) is None
+        assert reader.index_of("nobody", 0, 0) is None
+
+
 def test_patches_of_real_shards_lie_where_the_reader_says(tmp_path):
     patches = {"size_px": 32, "stride_px": 24, "cover_border": True, "target": "halves"}
     parts, images = {}, {}

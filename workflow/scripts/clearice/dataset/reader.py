@@ -107,14 +107,42 @@ class PatchReader:
             buffer = memoryview(patch).cast("B")  # refuses arrays that are not contiguous
             self._fill(segment[f"{side}_file"], segment[f"{side}_offset_bytes"] + offset, buffer)
 
+    def read_rows(self, i, side, first, count):
+        """Return `count` rows, from row `first` on, of one side of patch `i`: (count, size).
+
+        `side` is "input" or "target". For a look at many patches that need not be read whole.
+        """
+        if not 0 <= first <= first + count <= self.patch_size_px:
+            raise IndexError(f"rows {first} to {first + count} of {self.patch_size_px}")
+        segment = self._segments[self._segment_of(i)]
+        rows = np.empty((count, self.patch_size_px), self.dtype)
+        offset = (i - segment["first_patch"]) * self._patch_bytes
+        offset += first * self.patch_size_px * self.dtype.itemsize
+        offset += segment[f"{side}_offset_bytes"]
+        self._fill(segment[f"{side}_file"], offset, memoryview(rows).cast("B"))
+        return rows
+
     def where(self, i):
         """Return (micrograph, y, x) of patch `i`: its upper left pixel in the micrograph."""
+        record, k = self.shard(i), i - self._segments[self._segment_of(i)]["first_patch"]
+        return record["micrograph"], record["y"][k], record["x"][k]
+
+    def index_of(self, micrograph, y, x):
+        """Return the index of the patch at (y, x) of a micrograph; None if it was not cut."""
+        for segment in self._segments:
+            if segment["micrograph"] == micrograph and segment["n_patches"]:
+                record = self.shard(segment["first_patch"])
+                places = zip(record["y"], record["x"], strict=True)
+                found = [k for k, place in enumerate(places) if place == (y, x)]
+                return segment["first_patch"] + found[0] if found else None
+        return None
+
+    def shard(self, i):
+        """Return the record of the shard that patch `i` was cut into (docs/formats.md)."""
         index = self._segment_of(i)
-        segment = self._segments[index]
         if index not in self._records:
-            self._records[index] = read_result(self._folder / segment["shard"])
-        record, k = self._records[index], i - segment["first_patch"]
-        return segment["micrograph"], record["y"][k], record["x"][k]
+            self._records[index] = read_result(self._folder / self._segments[index]["shard"])
+        return self._records[index]
 
     def _segment_of(self, i):
         if not 0 <= i < self.n_patches:

@@ -10,6 +10,7 @@ import numpy as np
 from clearice.denoised.bands import overlapping_bands, window_origins
 from clearice.denoised.tiles import chosen_tile_px, denoise_bands
 
+_ROWS = 64  # that are read at once
 ALIGNED_PX = 8  # windows begin at multiples of it: the grid of any network keeps its phase
 
 
@@ -18,8 +19,6 @@ class RowFile:
 
     height_px, width_px; `blocks()` yields its rows, float32 (b, W), any number of times.
     """
-
-    _ROWS = 64
 
     def __init__(self, bands, height_px, width_px, folder):
         """Write `bands`, float32 (b, W) top to bottom, into a file in `folder`."""
@@ -31,8 +30,8 @@ class RowFile:
     def blocks(self):
         """Yield the rows in order."""
         self._file.seek(0)
-        for first in range(0, self.height_px, self._ROWS):
-            count = min(self._ROWS, self.height_px - first) * self.width_px
+        for first in range(0, self.height_px, _ROWS):
+            count = min(_ROWS, self.height_px - first) * self.width_px
             yield np.fromfile(self._file, np.float32, count).reshape(-1, self.width_px)
 
     def close(self):
@@ -76,6 +75,12 @@ def window_size_px(height_px, width_px, limit_px):
     """
     side = min(n // -(-n // limit_px) for n in (height_px, width_px))
     return side - side % ALIGNED_PX
+
+
+def rows_of(images):
+    """Yield {name: rows (b, W)} down all images (name -> image with blocks()) at once."""
+    height = next(iter(images.values())).height_px
+    yield from _bands(images, [(y, min(y + _ROWS, height)) for y in range(0, height, _ROWS)])
 
 
 def windows_of(images, size_px):
