@@ -6,7 +6,14 @@ import pytest
 
 from clearice import run_records
 from clearice.files import write_json, write_text
-from clearice.run_records import RunRecord, in_words, read_runs, source_hash, training_state
+from clearice.run_records import (
+    RunRecord,
+    as_typed,
+    in_words,
+    read_runs,
+    source_hash,
+    training_state,
+)
 from clearice.tsv import table_text
 
 
@@ -117,3 +124,19 @@ def test_how_far_a_training_went(folder):
     assert training_state(folder / "none", folder / "none", True) == {"finished": True}
     assert training_state(history, folder / "none", False) == {"finished": False, "log_ends": None}
     json.dumps(found, allow_nan=False)
+
+
+def test_a_command_keeps_what_decides_and_nothing_private():
+    words = ["/x/bin/snakemake", "--cores", "2", "--storage-s3-secret-key", "hush", "-j4"]
+    words += ["--directory", "/home/alice/my run", "--configfile=/home/alice/c.yaml", "--quiet"]
+    said = as_typed(words, ["all", "report"], home="/home/alice")
+    assert said == (
+        "snakemake --cores 2 -j4 --directory $HOME/'my run' --configfile=$HOME/c.yaml all report"
+    )
+    assert as_typed(["snakemake", "-c2", "report"], ["report"], "/h") == "snakemake -c2 report"
+    assert as_typed(["python", "-c", "secret"]) is None
+
+
+def test_a_record_has_its_command(folder):
+    RunRecord(1, {}, command="snakemake --cores 2").end("finished", 1)
+    assert [record["command"] for record in read_runs()] == ["snakemake --cores 2"]

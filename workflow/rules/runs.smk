@@ -7,7 +7,8 @@ WRITES  results/runs/{start of the run}.json
 
 from snakemake.exceptions import LockException
 
-from clearice.run_records import FOLDER as RUNS, RunRecord, in_words, source_hash, training_state
+from clearice.run_records import FOLDER as RUNS, RunRecord, as_typed, in_words
+from clearice.run_records import source_hash, training_state
 from clearice.runs import living_runs
 
 OTHER_RUN_STATUS = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, try again later
@@ -25,7 +26,8 @@ def record_run():
     cut_again = {MICROGRAPHS[key].name: (path, known[path]) for path, key in keys.items()}
     again = {name: shard for name, shard in cut_again.items() if shard[1]}
     try:
-        RECORD.append(RunRecord(len(jobs), again))
+        command = as_typed(sys.argv, sorted(map(str, workflow.dag_settings.targets)))
+        RECORD.append(RunRecord(len(jobs), again, command=command))
     except OSError as error:
         say(f"no record of this run in {RUNS}: {error}")
     else:

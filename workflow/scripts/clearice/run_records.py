@@ -6,6 +6,7 @@ Format: docs/formats.md, section Runs.
 """
 
 import datetime
+import shlex
 from pathlib import Path
 
 import clearice
@@ -17,6 +18,15 @@ FORMAT_VERSION = 1
 KEPT = 200  # records; a weekly run fills them in four years
 _MOST_FAILED = 20
 _TABLE = Path("results/dataset/micrographs.tsv")
+# Of Snakemake's options those that say what is made, and how. Others may hold passwords of storage
+# and say nothing that a later run needs.
+_TOLD_OPTIONS = (
+    *("--cores", "-c", "--jobs", "-j", "--profile", "--workflow-profile", "--snakefile", "-s"),
+    *("--directory", "-d", "--configfile", "--configfiles", "--config", "-C", "--executor", "-e"),
+    *("--software-deployment-method", "--sdm", "--resources", "--groups", "--group-components"),
+    *("--until", "-U", "--omit-from", "-O", "--forcerun", "-R", "--force", "-f"),
+    *("--forceall", "-F", "--keep-going", "-k", "--batch", "--rerun-triggers", "--"),
+)
 
 
 def read_runs(folder=FOLDER):
@@ -36,10 +46,10 @@ class RunRecord:
     """The record of a run that begins now.
 
     `planned` is the number of its jobs, `cut_again` is micrograph -> (path of the record of a shard
-    that will be cut again, what source_hash said of it).
+    that will be cut again, what source_hash said of it), `command` what as_typed returned.
     """
 
-    def __init__(self, planned, cut_again, folder=FOLDER):
+    def __init__(self, planned, cut_again, folder=FOLDER, command=None):
         for record in read_runs(folder):
             if record["status"] == "running":
                 _finish(record.pop("path"), record, "killed", None)
@@ -57,6 +67,7 @@ class RunRecord:
             "started": now,
             "ended": None,
             "clearice_version": clearice.__version__,
+            "command": command,
             "jobs": {"planned": planned, "finished": None, "failed": []},
             "training": {},
             "before": {"status": before, "cut_again": cut_again},
@@ -73,6 +84,35 @@ class RunRecord:
         self._content["jobs"] |= {"finished": finished, "failed": list(failed)[:_MOST_FAILED]}
         self._content["training"] = training or {}
         return _finish(self._path, self._content, status, _now())
+
+
+def as_typed(words, targets=(), home=None):
+    """Return the command line of a run as a shell reads it, without what is nobody's business.
+
+    `words` are those of the process, `targets` what Snakemake was asked for. Only the options that
+    decide what is made are kept (_TOLD_OPTIONS); `home` (that of this user) becomes $HOME. None for
+    a program that is not Snakemake's own.
+    """
+    if Path(words[0]).name not in ("snakemake", "__main__.py"):
+        return None
+    home = str(home or Path.home())
+    told, is_told = ["snakemake"], True
+    for word in words[1:]:
+        if word.startswith("-") and len(word) > 1:
+            name = word.partition("=")[0]
+            is_told = name in _TOLD_OPTIONS or (name[:2] in ("-c", "-j") and name[2:].isdigit())
+        if is_told:
+            told.append(word)
+    told += [target for target in targets if target not in told]
+    return " ".join(_under_home(word, home) for word in told)
+
+
+def _under_home(word, home):
+    """Quote a word for a shell; the home folder becomes $HOME."""
+    before, found, rest = word.partition(f"{home}/")
+    if not found or home == "/":
+        return shlex.quote(word)
+    return f"{shlex.quote(before) if before else ''}$HOME/{shlex.quote(rest) if rest else ''}"
 
 
 def _finish(path, record, status, ended):
