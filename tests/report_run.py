@@ -23,6 +23,10 @@ from shard_files import make_shard
 ODD_NAME = "<b>a&b $x_1$"
 SIDE_PX = 48
 BLUR = np.outer([1, 2, 1], [1, 2, 1]) / 16
+FILES = (
+    *("micrographs.tsv", "examples.png", "frc.svg", "frc.tsv", "loss.svg"),
+    *("patches.png", "parity.tsv", "steps.tsv"),
+)
 LISTS = ("histories", "trainings", "verdicts", "denoised", "validation", "validation_summary")
 
 
@@ -35,9 +39,7 @@ class Run:
             "micrographs": self.results / "dataset" / "micrographs.tsv",
             "manifest": self.results / "dataset" / "manifest.json",
             **dict.fromkeys(LISTS, ()),
-            "config": complete_config({}),
-            "title": "A run",
-            "examples": 1,
+            "config": complete_config({"report": {"title": "A run", "examples": 1}}),
             **self.outputs(),
         }
 
@@ -47,12 +49,7 @@ class Run:
         return {
             "page": folder / "index.html",
             "summary": folder / "summary.json",
-            "pictures": [
-                folder / name for name in ("loss.svg", "frc.svg", "patches.png", "examples.png")
-            ],
-            "tables": [
-                folder / f"{name}.tsv" for name in ("micrographs", "steps", "parity", "frc")
-            ],
+            "files": [folder / name for name in FILES],
         }
 
     def add_dataset(self, names, tested, rejected=(), waiting=(), **facts):
@@ -178,11 +175,16 @@ class Run:
         self.arguments["verdicts"] = [*self.arguments["verdicts"], path]
         return self
 
-    def write(self, **changes):
-        """Write the report; return its page as text, checked to be well-formed and complete."""
+    def write(self, settings=None, **changes):
+        """Write the report; return its page as text, checked to be well-formed and complete.
+
+        `settings` are those that differ in the section `report` of the configuration.
+        """
         outputs = self.outputs()
-        report(**{**self.arguments, **changes})
-        for path in (outputs["summary"], *outputs["pictures"], *outputs["tables"]):
+        arguments = {**self.arguments, **changes}
+        section = {**arguments["config"]["report"], **(settings or {})}
+        report(**{**arguments, "config": {**arguments["config"], "report": section}})
+        for path in (outputs["summary"], *outputs["files"]):
             assert path.stat().st_size > 0, path
         page = outputs["page"].read_text(encoding="utf-8")
         checker = PageChecker()

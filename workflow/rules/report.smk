@@ -7,19 +7,11 @@ WRITES  results/report/index.html, summary.json, loss.svg, frc.svg, patches.png,
 """
 
 # Of workflow/report: no inputs, so that a new checkout does not make the page anew.
-TEMPLATES = [
-    f"report/{name}"
-    for name in (
-        "page.html",
-        "page.css",
-        "denoised.html",
-        "micrographs.html",
-        "parity.html",
-        "steps.html",
-        "training.html",
-        "validation.html",
-    )
-]
+TEMPLATES = sorted(
+    f"report/{path.name}"
+    for path in (REPOSITORY / "workflow" / "report").iterdir()
+    if path.suffix in (".html", ".css", ".js")
+)
 
 
 report: "../report/captions/workflow.rst"
@@ -32,13 +24,13 @@ rule report:
     output:
         page=in_report("index.html", "Report"),
         summary="results/report/summary.json",
-        pictures=[
-            in_report(name, "Figures")
-            for name in ("loss.svg", "frc.svg", "patches.png", "examples.png")
-        ],
-        tables=[
-            in_report(name, "Tables")
-            for name in ("micrographs.tsv", "steps.tsv", "parity.tsv", "frc.tsv")
+        # Beside the page: what its sections draw and list (clearice/report/sections).
+        files=[
+            in_report(name, "Figures" if name.endswith(("svg", "png")) else "Tables")
+            for name in (
+                *("micrographs.tsv", "examples.png", "frc.svg", "frc.tsv", "loss.svg"),
+                *("patches.png", "parity.tsv", "steps.tsv"),
+            )
         ],
     log:
         "results/report/report.log",
@@ -51,8 +43,6 @@ rule report:
     params:
         code=code_of("report", *TEMPLATES),
         config=config,
-        title=lambda wildcards: config["report"]["title"],  # braces in it are no wildcards
-        examples=config["report"]["examples"],
         entry=lambda wildcards: described_entry(),
     script:
         "../scripts/report.py"

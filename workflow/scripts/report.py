@@ -9,37 +9,38 @@ from pathlib import Path
 
 from clearice.bridge import run_command, run_job
 from clearice.errors import InputError
-from clearice.files import read_result, write_json, write_text
-from clearice.report.attachments import draw_curves, write_pictures, write_tables
-from clearice.report.examples import micrograph_examples, patch_examples
-from clearice.report.facts import entry_lines
+from clearice.files import atomic_path, read_result, write_json, write_text
 from clearice.report.headlines import summary_text
-from clearice.report.page import page_facts, render_page
+from clearice.report.page import make_page
 from clearice.report.results import read_results
 
 TEMPLATE = Path(__file__).resolve().parents[1] / "report" / "page.html"
-PATCHES_SHOWN = 4
 
 
-def report(page, summary, pictures, tables, config, title, examples, entry=None, **inputs):
-    """Write the page, its summary, and the `pictures` and `tables` beside it.
+def report(page, summary, files, config, entry=None, **inputs):
+    """Write the page, its summary, and its figures and tables, the `files` beside it.
 
     `inputs` are the files that the steps left, by the names of the rule; lists of them may be
-    empty. `examples` is how many micrographs to show, `entry` what the EMPIAR entry says of itself
+    empty. `config` is complete. `entry` is what the EMPIAR entry says of itself
     (Description.facts), or None.
     """
     inputs.pop("denoised_micrographs", None)  # which the records of `denoised` name
-    results = read_results(Path(page).parents[1], **inputs)
-    shown = list(micrograph_examples(results.examples(examples), results))
-    patches = patch_examples(results.manifest, PATCHES_SHOWN)
-    drawn = draw_curves(results)
-    write_pictures(pictures, drawn, patches, shown)
-    write_tables(tables, results)
-    facts = page_facts(results, config, title, drawn, patches, shown)
-    facts["entry"] = entry and entry_lines(entry, results.micrographs)
-    write_text(page, render_page(TEMPLATE, facts))
+    results = read_results(Path(page).parents[1], **inputs, entry=entry)
+    text, made = make_page(TEMPLATE, results, config)
+    for path in files:
+        write_file(path, made[Path(path).name])
+    write_text(page, text)
     write_json(summary, results.headlines)
     print(summary_text(results.headlines, page))
+
+
+def write_file(path, data):
+    """Write text or bytes to a temporary name, then rename it."""
+    if isinstance(data, str):
+        write_text(path, data)
+        return
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
 
 
 def main(arguments=None):

@@ -13,7 +13,7 @@ from clearice.files import read_json, write_json
 from clearice.micrographs.mrc_writer import write_micrograph
 from clearice.report.facts import entry_lines, read_history, read_micrographs
 from clearice.report.headlines import summary_text, verdict_line
-from clearice.report.page import MICROGRAPH_COLUMNS
+from clearice.report.sections.micrographs import MICROGRAPH_COLUMNS
 from known_denoisers import Constant
 from report import main
 from report_run import Run, add_everything, text_of
@@ -35,7 +35,7 @@ def full_run(run):
 def finished(tmp_path_factory):
     """A run with everything and its page, for tests that only read."""
     run = add_everything(Run(tmp_path_factory.mktemp("finished")))
-    return run, run.write(title="<b>T</b>", examples=2)
+    return run, run.write({"title": "<b>T</b>", "examples": 2})
 
 
 def test_the_page_says_what_went_in_and_what_came_out(finished):
@@ -80,7 +80,7 @@ def test_rejected_micrographs_come_first(finished):
 
 
 def test_held_out_micrographs_are_shown_first_and_judged_alone(full_run):
-    page = full_run.write(examples=1)
+    page = full_run.write({"examples": 1})
     assert re.search(r"<h3>m2\s*<span class=\"tag\">held out", page)
     assert "1 of 3 are shown" in text_of(page)
     gain = read_json(full_run.outputs()["summary"])["gain"]

@@ -27,7 +27,7 @@ class Results:
     micrographs: rows of micrographs.tsv. manifest: path of the dataset's. trainings and
     histories: architecture -> record, and rows of history.tsv. verdicts: those of the parity,
     failed ones first. denoised: micrograph -> its files. validation: ValidationRecords, or None.
-    jobs: costs.Job of every job.
+    jobs: costs.Job of every job. entry: what the EMPIAR entry says of itself, or None.
     """
 
     micrographs: list[dict]
@@ -38,6 +38,7 @@ class Results:
     denoised: dict[str, dict]
     validation: ValidationRecords | None
     jobs: list[Job]
+    entry: dict | None = None
 
     @property
     def splits(self):
@@ -98,11 +99,13 @@ def read_results(
     denoised,
     validation,
     validation_summary,
+    entry=None,
 ):
     """Return the Results of the run whose results are in `folder`.
 
-    The others are the files that the steps left; lists of them may be empty. Files of micrographs,
-    architectures and implementations that are gone stay on disk and are left out.
+    The others are the files that the steps left; lists of them may be empty. `entry` is what
+    Description.facts returned, or None. Files of micrographs, architectures and implementations
+    that are gone stay on disk and are left out.
     """
     rows = read_micrographs(micrographs)
     splits = {row["micrograph"]: row["split"] for row in rows}
@@ -113,6 +116,5 @@ def read_results(
     names = {name: name for name in (*trained, *(v["implementation"] for v in judged))}
     names |= {key_of(name): name for name in splits}
     jobs = read_jobs(folder, names)
-    return Results(
-        rows, manifest, trained, curves, judged, read_denoised(denoised), validated, jobs
-    )
+    made = read_denoised(denoised)
+    return Results(rows, manifest, trained, curves, judged, made, validated, jobs, entry)
