@@ -22,7 +22,6 @@ $(READY): constraints.txt pyproject.toml
 
 demo: $(READY)  ## run the whole workflow on the simulated micrographs of config.yaml
 	$(SNAKEMAKE) --cores $(CORES) all
-	@$(BIN)/python workflow/scripts/report.py --summary results
 
 test: $(READY)  ## run every test that CI runs
 	$(BIN)/python -m pytest -n $(CORES) --dist loadfile

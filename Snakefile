@@ -18,6 +18,7 @@ include: "workflow/rules/sources.smk"
 include: "workflow/rules/finished.smk"
 include: "workflow/rules/inputs.smk"
 include: "workflow/rules/runs.smk"
+include: "workflow/rules/summary.smk"
 include: "workflow/rules/networks.smk"
 include: "workflow/rules/chunks.smk"
 include: "workflow/rules/micrographs.smk"
@@ -53,6 +54,7 @@ onstart:
 onsuccess:
     end_run("finished")
     forget_kept("results", MICROGRAPHS)
+    show_summary()
 
 
 onerror:

@@ -89,6 +89,18 @@ def test_a_second_run_has_nothing_to_do_and_the_rest_can_be_planned(outer):
     assert "shard_micrograph" not in said
 
 
+@pytest.mark.slow
+def test_a_run_up_to_the_report_ends_with_its_summary(tmp_path):
+    least = {"denoised": {"enabled": False}, "parity": {"implementations": {}}}
+    write_outer(tmp_path / "workflow", {**TINY_CONFIG, **least})
+    status, said = snakemake(tmp_path / "workflow", "clearice_report")
+    assert status == 0, said
+    assert said.count("results/report/index.html") == 1
+    assert "micrographs  " in said
+    status, said = snakemake(tmp_path / "workflow", "clearice_report")
+    assert "the report is as it was: results/report/index.html" in said
+
+
 def test_a_mistake_in_the_configuration_is_one_line(tmp_path):
     write_outer(tmp_path / "workflow", {"patches": {"size_px": -1}})
     status, said = snakemake(tmp_path / "workflow", "--dry-run")

@@ -66,6 +66,26 @@ def test_a_second_run_has_nothing_to_do(run):
     assert planned_jobs(run) == {}
 
 
+def test_at_the_end_stands_what_came_out_and_where_the_report_is(run):
+    page = str(run / "results/report/index.html")
+    made = run_snakemake(run, "--cores", "2", "--forcerun", "report").stdout
+    assert made.count(page) == 1
+    lines = made[made.index("micrographs  ") :].splitlines()
+    assert re.match(r"micrographs +3 used, 0 rejected", lines[0])
+    assert any(line.startswith("parity numpy") for line in lines)
+    assert f"the report is as it was: {page}\n" in run_snakemake(run, "--cores", "2").stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--dry-run", "--forcerun", "report"), ("dataset",), ("--quiet", "all"), ("--touch",)],
+)
+def test_nothing_is_said_of_the_report_where_none_was_asked_for(run, arguments):
+    said = run_snakemake(run, "--cores", "2", *arguments).stdout
+    assert "the report is" not in said
+    assert "3 used" not in said
+
+
 @pytest.mark.parametrize(
     ("lost", "remade", "kept"),
     [

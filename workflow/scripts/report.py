@@ -1,15 +1,11 @@
-"""Write the report: one HTML page that needs no network, its figures and tables beside it.
+"""Write the report: one HTML page that needs no network, its figures and tables beside it."""
 
-By hand: python workflow/scripts/report.py --summary results   prints the headline figures.
-"""
-
-import argparse
-import sys
 from pathlib import Path
 
-from clearice.bridge import run_command, run_job
-from clearice.errors import InputError
-from clearice.files import atomic_path, read_result, write_json, write_text
+from clearice.bridge import run_job
+from clearice.files import atomic_path, write_json, write_text
+from clearice.report import last_report
+from clearice.report.assessment import assess, sentence
 from clearice.report.headlines import summary_text
 from clearice.report.page import make_page
 from clearice.report.results import read_results
@@ -30,8 +26,10 @@ def report(page, summary, files, config, entry=None, **inputs):
     for path in files:
         write_file(path, made[Path(path).name])
     write_text(page, text)
-    write_json(summary, results.headlines)
-    print(summary_text(results.headlines, page))
+    headlines = {"assessment": sentence(assess(results, config)), **results.headlines}
+    write_json(summary, headlines)
+    last_report.keep(Path(page).parent, made[last_report.FILE])  # last: see there
+    print(summary_text(headlines, page))
 
 
 def write_file(path, data):
@@ -43,21 +41,5 @@ def write_file(path, data):
         temporary.write_bytes(data)
 
 
-def main(arguments=None):
-    """Print the headline figures of a finished report; return the exit status."""
-    parser = argparse.ArgumentParser(description="Print the headline figures of a report.")
-    parser.add_argument("--summary", required=True, metavar="RESULTS", help="folder of the results")
-    folder = Path(parser.parse_args(arguments).summary) / "report"
-    if not (folder / "summary.json").is_file():
-        raise InputError(
-            "no report yet", file=folder / "summary.json", advice="run snakemake report"
-        )
-    print(summary_text(read_result(folder / "summary.json"), folder / "index.html"))
-    return 0
-
-
 if "snakemake" in globals():
     run_job(report, snakemake)
-elif __name__ == "__main__":
-    sys.stdout.reconfigure(errors="replace")
-    run_command(main)

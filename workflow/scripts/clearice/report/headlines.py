@@ -117,7 +117,8 @@ def summary_text(facts, page):
         lines.append(("peak memory", f"{memory(facts['peak_rss_mib'])} (largest job)"))
     lines.append(("report", str(page)))
     width = min(max(len(label) for label, _ in lines), 24)
-    return "\n".join(_wrapped(label, text, width) for label, text in lines)
+    first = textwrap.fill(facts["assessment"], LINE_WIDTH)
+    return "\n".join([first, "", *(_wrapped(label, text, width) for label, text in lines)])
 
 
 def _wrapped(label, text, width):

@@ -24,12 +24,13 @@ _STATES = ("failed", "not run", "passed")  # of a verdict, in the order of the p
 class Results:
     """What the steps of one run left, as plain values.
 
-    micrographs: rows of micrographs.tsv. manifest: path of the dataset's. trainings and
-    histories: architecture -> record, and rows of history.tsv. verdicts: those of the parity,
-    failed ones first. denoised: micrograph -> its files. validation: ValidationRecords, or None.
-    jobs: costs.Job of every job. entry: what the EMPIAR entry says of itself, or None.
+    folder: the results. micrographs: rows of micrographs.tsv. manifest: path of the dataset's.
+    trainings and histories: architecture -> record, and rows of history.tsv. verdicts: those of the
+    parity, failed ones first. denoised: micrograph -> its files. validation: ValidationRecords, or
+    None. jobs: costs.Job of every job. entry: what the EMPIAR entry says of itself, or None.
     """
 
+    folder: Path
     micrographs: list[dict]
     manifest: Path
     trainings: dict[str, dict]
@@ -117,4 +118,5 @@ def read_results(
     names |= {key_of(name): name for name in splits}
     jobs = read_jobs(folder, names)
     made = read_denoised(denoised)
-    return Results(rows, manifest, trained, curves, judged, made, validated, jobs, entry)
+    folder = Path(folder)
+    return Results(folder, rows, manifest, trained, curves, judged, made, validated, jobs, entry)
