@@ -28,6 +28,8 @@ class Results:
     trainings and histories: architecture -> record, and rows of history.tsv. verdicts: those of the
     parity, failed ones first. denoised: micrograph -> its files. validation: ValidationRecords, or
     None. jobs: costs.Job of every job. entry: what the EMPIAR entry says of itself, or None.
+    drawn: micrograph -> what draw_micrographs recorded of it: its thumbnail, mean, standard
+    deviation.
     """
 
     folder: Path
@@ -40,6 +42,7 @@ class Results:
     validation: ValidationRecords | None
     jobs: list[Job]
     entry: dict | None = None
+    drawn: dict[str, dict] = dataclasses.field(default_factory=dict)
 
     @property
     def splits(self):
@@ -101,6 +104,7 @@ def read_results(
     validation,
     validation_summary,
     entry=None,
+    drawn=(),
 ):
     """Return the Results of the run whose results are in `folder`.
 
@@ -118,5 +122,17 @@ def read_results(
     names |= {key_of(name): name for name in splits}
     jobs = read_jobs(folder, names)
     made = read_denoised(denoised)
-    folder = Path(folder)
-    return Results(folder, rows, manifest, trained, curves, judged, made, validated, jobs, entry)
+    pictures = {record["micrograph"]: record for record in map(read_result, drawn)}
+    return Results(
+        Path(folder),
+        rows,
+        manifest,
+        trained,
+        curves,
+        judged,
+        made,
+        validated,
+        jobs,
+        entry,
+        pictures,
+    )
