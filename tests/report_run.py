@@ -1,5 +1,6 @@
 """A run folder as the report finds it, made of small files; and what a sound page looks like."""
 
+import base64
 import csv
 import re
 from html.parser import HTMLParser
@@ -11,8 +12,10 @@ from clearice.dataset.manifest import build_manifest, split_part
 from clearice.dataset.micrograph_table import micrograph_table
 from clearice.files import read_json, write_json
 from clearice.micrographs.mrc_writer import write_micrograph
+from clearice.micrographs.names import key_of
 from clearice.micrographs.waiting import STILL_WRITTEN
 from clearice.model.history import COLUMNS, write_history
+from clearice.report.pictures import picture_bytes
 from clearice.validation.record import measure
 from clearice.validation.summary import summarise
 from known_denoisers import Convolution
@@ -27,7 +30,10 @@ FILES = (
     *("micrographs.tsv", "examples.png", "frc.svg", "frc.tsv", "loss.svg"),
     *("patches.png", "parity.tsv", "steps.tsv"),
 )
-LISTS = ("histories", "trainings", "verdicts", "denoised", "validation", "validation_summary")
+LISTS = (
+    *("histories", "trainings", "verdicts", "denoised", "drawn"),
+    *("validation", "validation_summary"),
+)
 
 
 class Run:
@@ -148,6 +154,19 @@ class Run:
         summary = path.with_name("summary.json")
         write_json(summary, summarise(map(read_json, self.arguments["validation"])))
         self.arguments["validation_summary"] = [summary]
+
+    def add_drawn(self, names, **facts):
+        """Write the records of what was drawn of each, with a thumbnail; `facts` go into them."""
+        for seed, name in enumerate(names):
+            noise = np.random.default_rng(seed).integers(0, 255, (64, 128), np.uint8)
+            record = {"format_version": 1, "micrograph": name, "digest": "0" * 16, "page": True}
+            record["thumbnail"] = base64.b64encode(picture_bytes(noise)).decode()
+            record |= {"thumbnail_kind": "png", "thumbnail_px": [64, 128]}
+            record |= {"mean": 10.0 + seed, "std": 2.0, "hot_pixels": seed}
+            path = self.results / "report" / "micrographs" / f"{key_of(name)}.json"
+            write_json(path, {**record, "half_correlation": 0.1, **facts})
+            self.arguments["drawn"] = [*self.arguments["drawn"], path]
+        return self
 
     def add_verdict(self, name, state, **facts):
         """Write a verdict of two rungs."""

@@ -15,8 +15,10 @@ def test_what_waits_is_listed_apart_and_counts_as_neither_used_nor_rejected(tmp_
     page = run.add_model().write()
     words = text_of(page)
     assert "2 used; 1 rejected, 1 waiting" in words
-    table = page[page.index('aria-label="Table of waiting micrographs"') :]
-    assert table.index("late") < table.index(STILL_WRITTEN) < table.index("<h3>Used</h3>")
+    table = page[page.index('aria-label="Table of micrographs"') : page.index("</table>")]
+    places = [table.index(text) for text in ("bad", "late", STILL_WRITTEN, '"text">a<')]
+    assert places == sorted(places)
+    assert "the next run takes them if they are" in words
     summary = read_json(run.outputs()["summary"])
     assert summary["micrographs"] == {"used": 2, "rejected": 1, "waiting": 1}
     assert "2 used, 1 rejected, 1 waiting" in summary_text(summary, "index.html")

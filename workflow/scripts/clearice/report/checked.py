@@ -1,36 +1,23 @@
-"""What was looked at in each micrograph, and how near to its threshold it came, worst first."""
+"""What was looked at in each micrograph, and how near to its threshold the worst of it came."""
 
 from clearice.micrographs.checks import CHECKS, severity
 
-SHOWN = 20  # micrographs on the page; micrographs.tsv has all
 
+def worst_check(row):
+    """Return what the check says that came nearest to its threshold or went furthest beyond it.
 
-def check_rows(micrographs, limit=SHOWN):
-    """Return one row per micrograph, that of its worst check; at most `limit`, worst first.
-
-    `micrographs` are what facts.read_micrographs returned. A row holds micrograph, rejected, name,
-    subject, value, threshold, `percent` of the threshold and `also`: names of other checks that
-    reached theirs. Micrographs of which nothing was measured have none.
+    `row` is one of facts.read_micrographs. {"check": the Check, "value", "percent" of the
+    threshold, "also": names of other checks that reached theirs}; None where nothing was measured.
     """
-    rows = []
-    for row in micrographs:
-        found = [(severity(c, row.get(c.name)), c) for c in CHECKS]
-        found = [(far, check) for far, check in found if far is not None]
-        if not found:
-            continue
-        # Of two that go by one number, the one that was reached and weighs more.
-        far, worst = max(found, key=lambda pair: (pair[0], CHECKS.index(pair[1])))
-        rows.append(
-            {
-                "micrograph": row["micrograph"],
-                "rejected": row["rejected"],
-                "name": worst.name,
-                "subject": worst.subject,
-                "value": row[worst.name],
-                "threshold": worst.threshold,
-                "percent": 100 * far,
-                "also": [c.name for f, c in found if f >= 1 and c is not worst],
-            }
-        )
-    rows.sort(key=lambda row: -row["percent"])  # stable: by name within each
-    return rows[:limit]
+    found = [(severity(check, row.get(check.name)), check) for check in CHECKS]
+    found = [(far, check) for far, check in found if far is not None]
+    if not found:
+        return None
+    # Of two that go by one number, the one that was reached and weighs more.
+    far, worst = max(found, key=lambda pair: (pair[0], CHECKS.index(pair[1])))
+    return {
+        "check": worst,
+        "value": row[worst.name],
+        "percent": 100 * far,
+        "also": [check.name for far, check in found if far >= 1 and check is not worst],
+    }

@@ -1,44 +1,146 @@
-"""Which micrographs went in: the table, what each was checked for, what the archive says."""
+"""Section micrographs: all of them in a table that a reader sorts, filters and searches."""
+
+import re
+from urllib.parse import quote
 
 from clearice.micrographs.checks import measured_names
-from clearice.report.checked import check_rows
+from clearice.micrographs.names import key_of
+from clearice.report.checked import worst_check
 from clearice.report.facts import entry_lines
+from clearice.report.micrograph_columns import COLUMNS, STATES, state_of
 from clearice.report.section import Section
 from clearice.tsv import table_text
 
-MICROGRAPH_COLUMNS = (
+FIRST_ROWS = 50  # are part of the page as it is; the others are data that its script shows
+TABLE_COLUMNS = (
     *("micrograph", "status", "reason", "split", "patches", "height_px", "width_px"),
-    *("pixel_size_angstrom", "gain_over_linear_db", "correlation_raw", "correlation_denoised"),
-    "warnings",
-    *measured_names(),
+    *("pixel_size_angstrom", "mean", "std", "hot_pixels_count", "half_correlation"),
+    *("gain_over_linear_db", "correlation_raw", "correlation_denoised"),
+    *("worst_check", "worst_check_percent", "warnings", *measured_names()),
 )
+_DRAWN = {  # of the record of a micrograph; hot_pixels is a check's share in our table
+    "mean": "mean",
+    "std": "std",
+    "hot_pixels_count": "hot_pixels",
+    "half_correlation": "half_correlation",
+}
 
 
 def section(results, config):
     """Return the Section of the micrographs."""
-    rows = micrograph_rows(results.micrographs, results.validation)
+    rows = micrograph_rows(results.micrographs, results.validation, results.drawn)
+    columns = shown_columns(rows)
+    shown = [shown_row(row, columns, row["micrograph"] in results.denoised) for row in rows]
+    status = next(i for i, column in enumerate(columns) if column.key == "status")
+    first = sorted(shown, key=lambda row: row["cells"][status][2])[:FIRST_ROWS]
+    checks = {row["worst_check"]: row["worst"]["check"] for row in rows if row["worst"]}
     facts = {
-        "rows": rows,
-        "checks": check_rows(results.micrographs),
+        "columns": columns,
+        "first": first,
+        "blank": {**dict.fromkeys(first[0], ""), "cells": [("", "", None)] * len(columns)},
+        "data": page_data(shown, columns),
+        "counts": counts(shown),
+        "checks": [check for _, check in sorted(checks.items())],
         "entry": results.entry and entry_lines(results.entry, results.micrographs),
     }
-    return Section(facts, {"micrographs.tsv": table_text(MICROGRAPH_COLUMNS, rows)})
+    rows.sort(key=lambda row: STATES.index(state_of(row)))  # stable: by name within each
+    return Section(facts, {"micrographs.tsv": table_text(TABLE_COLUMNS, rows)})
 
 
-def micrograph_rows(micrographs, validation):
-    """Return the rows of the table: what list_micrographs wrote, and what denoising gained."""
+def micrograph_rows(micrographs, validation, drawn):
+    """Return a row per micrograph in the order of names, that of people: m2 before m10.
+
+    `micrographs` are what facts.read_micrographs returned, `validation` ValidationRecords or None,
+    `drawn` name -> what draw_micrographs recorded. A row gets what denoising gained, what was
+    drawn and its worst check (checked.worst_check); None where something is not known.
+    """
     rows = []
     for row in micrographs:
         record = validation.by_name.get(row["micrograph"], {}) if validation else {}
         target, truth = record.get("target") or {}, record.get("truth") or {}
         correlation = target.get("correlation", {})
         gain = truth.get("gain_over_linear_db") if truth else target.get("gain_over_linear_db")
+        picture = drawn.get(row["micrograph"], {})
+        worst = worst_check(row)
         rows.append(
             {
                 **row,
+                **{key: picture.get(name) for key, name in _DRAWN.items()},
                 "gain_over_linear_db": gain,
                 "correlation_raw": correlation.get("raw"),
                 "correlation_denoised": correlation.get("denoised"),
+                "worst": worst,
+                "worst_check": worst and worst["check"].name,
+                "worst_check_percent": worst and worst["percent"],
+                "picture": picture,
             }
         )
+    rows.sort(key=lambda row: natural(row["micrograph"]))
+    for rank, row in enumerate(rows):
+        row["rank"] = rank
     return rows
+
+
+def natural(name):
+    """Return what a name is sorted by: text without case, and the numbers in it as numbers."""
+    parts = re.split(r"([0-9]+)", name.casefold())
+    return [(int(part), "") if i % 2 else (0, part) for i, part in enumerate(parts)], name
+
+
+def shown_columns(rows):
+    """Return those of COLUMNS that say something of a micrograph at least."""
+    return [column for column in COLUMNS if any(column.cell(row)[0] for row in rows)]
+
+
+def counts(rows):
+    """Return how many rows of shown_row there are of each state and split, and with warnings."""
+    found = {"all": len(rows), "warnings": sum(row["warned"] for row in rows)}
+    found |= {state: sum(row["state"] == state for row in rows) for state in STATES}
+    return found | {
+        split: sum(row["split"] == split for row in rows) for split in ("train", "test")
+    }
+
+
+def shown_row(row, columns, denoised):
+    """Return a row of micrograph_rows as the page shows it; `denoised` says whether it was.
+
+    {"state", "warned", "split", "file": name of its page as part of an address, or None, "image":
+    a data URI or None, "alt": its words, "cells": per column (text, small text, sorted by)}
+    """
+    picture = row["picture"]
+    image = None
+    if picture.get("thumbnail"):
+        image = f"data:image/{picture['thumbnail_kind']};base64,{picture['thumbnail']}"
+    return {
+        "state": state_of(row),
+        "warned": bool(row["warnings"]),
+        "split": row["split"] or "",
+        "file": f"{quote(key_of(row['micrograph']), safe='')}.html"
+        if picture.get("page")
+        else None,
+        "image": image,
+        "alt": "raw, denoised" if denoised else "raw",
+        "cells": [column.cell(row) for column in columns],
+    }
+
+
+def page_data(rows, columns):
+    """Return what the page's script reads: the keys of the columns, and of each row a list.
+
+    A list per row and not a dict: of 10,000 rows the keys alone would be a megabyte.
+    """
+    fields = ("file", "image", "alt", "state", "warned", "split")
+    return {
+        "columns": [column.key for column in columns],
+        "states": STATES,
+        "rows": [
+            [
+                *(row[field] for field in fields[:3]),
+                STATES.index(row["state"]),
+                int(row["warned"]),
+                row["split"],
+                *([cell[part] for cell in row["cells"]] for part in range(3)),
+            ]
+            for row in rows
+        ],
+    }
