@@ -31,6 +31,7 @@ include: "workflow/rules/fortran.smk"
 include: "workflow/rules/parity.smk"
 include: "workflow/rules/denoised.smk"
 include: "workflow/rules/validation.smk"
+include: "workflow/rules/draw.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/targets.smk"
 

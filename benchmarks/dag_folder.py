@@ -169,6 +169,7 @@ def _later_results(names, held_out):
     ]
     report = ("index.html", "summary.json", "loss.svg", "frc.svg", "patches.png", "examples.png")
     report += ("micrographs.tsv", "steps.tsv", "parity.tsv", "frc.tsv")
+    report += ("drawn.tsv", "micrographs/order.js")
     verdict = ("output/result.json", "verdict.json", "verdict.txt", "junit.xml")
     model = ("denoiser.safetensors", "history.tsv", "training.json")
     return [
@@ -203,5 +204,6 @@ def _later_jobs(names, held_out):
         *(f"results/denoised/{name}" for name in names),
         *(f"results/validation/{name}" for name in held_out),
         *("results/export_reference", "results/fortran/build_fortran", "results/report/report"),
+        "results/report/draw_micrographs",
         *("results/sum_up_validation", "results/parity/require_parity"),
     ]

@@ -13,12 +13,13 @@ pytestmark = pytest.mark.slow
 REPORT = {"report", "require_parity", "all"}
 PARITY = {"compare_implementation", *REPORT}
 REFERENCE = {"export_reference", "run_implementation", *PARITY}
-VALIDATION = {"validate_micrograph", "sum_up_validation", *REPORT}
+DRAWN = {"draw_micrographs", *REPORT}
+VALIDATION = {"validate_micrograph", "sum_up_validation", *DRAWN}
 DENOISED = {"denoise_micrograph", *VALIDATION}
 MODEL = {"train_denoiser", *REFERENCE, *DENOISED}
 DATASET = {"list_micrographs", "concatenate_shards", "write_manifest"}
 # Which micrographs are denoised or held out is known once list_micrographs, a checkpoint, has run.
-LATE = {"denoise_micrograph", "validate_micrograph", "sum_up_validation"}
+LATE = {"denoise_micrograph", "validate_micrograph", "sum_up_validation", "draw_micrographs"}
 SHARDS = {"shard_micrograph", *DATASET, *MODEL} - LATE
 LINE = "\nADDED = 1\n"
 # What is added to which file of the workflow, and the rules whose jobs run again.
@@ -27,7 +28,10 @@ EDITS = {
     "a comment in a script": ("scripts/shard_micrograph.py", "\n# Why.\n", set()),
     "a line that speaks to a person": ("scripts/clearice/errors.py", LINE, set()),
     "a line of the page": ("scripts/clearice/report/page.py", LINE, REPORT),
-    "the style of the page": ("report/page.css", "/* */", REPORT),
+    "the style of the page": ("report/page.css", "/* */", DRAWN),
+    "a section of the page": ("report/costs.html", "<!-- -->", REPORT),
+    "the page of a micrograph": ("report/micrograph.js", "/* */", DRAWN),
+    "a curve of a micrograph": ("scripts/clearice/report/drawing/curves.py", LINE, DRAWN),
     "a line of a verdict": ("scripts/clearice/parity/verdict.py", LINE, PARITY),
     "an implementation": ("implementations/numpy_cnn.py", LINE, {"run_implementation", *PARITY}),
     "a line of the bundle": ("scripts/clearice/reference/cases.py", LINE, REFERENCE),
@@ -36,7 +40,7 @@ EDITS = {
     "a line of the summary": (
         "scripts/clearice/validation/summary.py",
         LINE,
-        {"sum_up_validation", *REPORT},
+        {"sum_up_validation", *DRAWN},
     ),
     "a network": ("scripts/clearice/model/networks.py", LINE, MODEL),
     "the rows of a patch": ("scripts/clearice/shards/patches.py", LINE, SHARDS),

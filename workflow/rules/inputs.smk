@@ -127,6 +127,23 @@ def validation_summary():
     return ["results/validation/summary.json"] if validation_files() else []
 
 
+def draw_inputs(wildcards):
+    """Return what tells of each micrograph; the user's own files come and go as they like."""
+    look_at_results()
+    return {
+        "micrographs": "results/dataset/micrographs.tsv",
+        "records": shards("json"),
+        "denoised": denoised_files("json"),
+        "denoised_micrographs": denoised_files("mrc"),
+        "validation": validation_files(),
+    }
+
+
+def truths():
+    """Return key -> the image without noise, of a simulation."""
+    return {key: files.truth for key, files in MICROGRAPHS.items() if files.truth}
+
+
 def report_inputs(wildcards):
     """Return what the report is made of."""
     look_at_results()
@@ -140,6 +157,7 @@ def report_inputs(wildcards):
         "denoised_micrographs": denoised_files("mrc"),
         "validation": validation_files(),
         "validation_summary": validation_summary(),
+        "drawn": "results/report/drawn.tsv",
     }
 
 

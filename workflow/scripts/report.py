@@ -20,7 +20,8 @@ def report(page, summary, files, config, entry=None, **inputs):
     empty. `config` is complete. `entry` is what the EMPIAR entry says of itself
     (Description.facts), or None.
     """
-    inputs.pop("denoised_micrographs", None)  # which the records of `denoised` name
+    for waited_for in ("denoised_micrographs", "drawn"):  # other files name what they hold
+        inputs.pop(waited_for, None)
     results = read_results(Path(page).parents[1], **inputs, entry=entry)
     text, made = make_page(TEMPLATE, results, config)
     for path in files:

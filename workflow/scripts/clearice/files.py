@@ -24,9 +24,11 @@ _KINDS = {
 
 
 @contextlib.contextmanager
-def atomic_path(path):
+def atomic_path(path, *, synced=True):
     """Yield a temporary path beside `path`; on success fsync it and rename it to `path`.
 
+    Without `synced` nothing waits for the disk: after a power cut the file may be torn. For files
+    by the thousand whose maker finds that out, and makes them again.
     On any exception the temporary file is removed and an older `path` stays as it was. What a
     killed process left is replaced. InputError for a path that another process is writing.
     """
@@ -38,9 +40,11 @@ def atomic_path(path):
         yield temporary
         if not _is_open(descriptor, temporary):  # no locks there, or removed behind our back
             raise _in_use(path)
-        os.fsync(descriptor)
+        if synced:
+            os.fsync(descriptor)
         os.replace(temporary, path)
-        sync_folder(path.parent)
+        if synced:
+            sync_folder(path.parent)
     except BaseException:
         _remove_own(temporary, descriptor)
         raise
@@ -124,9 +128,9 @@ def sync_folder(folder):
         os.close(descriptor)
 
 
-def write_text(path, text):
-    """Write `text` (UTF-8) to `path` atomically."""
-    with atomic_path(path) as temporary:
+def write_text(path, text, *, synced=True):
+    """Write `text` (UTF-8) to `path` atomically; `synced` as in atomic_path."""
+    with atomic_path(path, synced=synced) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 

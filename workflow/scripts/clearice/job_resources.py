@@ -192,6 +192,12 @@ def _validated(job):
     return mib + 8 * job.px / _MIB, 4 * minutes, 1
 
 
+def _drawn(job):
+    n = job.n_micrographs
+    minutes = n * (0.002 + 0.0005 * job.px / 1e6)
+    return 64 + 160 * job.threads + 0.1 * n, minutes, 2 * n
+
+
 def _reported(job):
     return 400 + 0.2 * job.n_micrographs, 5 + 0.05 * job.n_micrographs, 10
 
@@ -217,5 +223,6 @@ _RULES = {
     "denoise_micrograph": _denoised,
     "validate_micrograph": _validated,
     "sum_up_validation": _small,
+    "draw_micrographs": _drawn,
     "report": _reported,
 }

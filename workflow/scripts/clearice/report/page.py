@@ -1,6 +1,5 @@
 """The page: its sections, and what they leave beside it."""
 
-import json
 from pathlib import Path
 
 from clearice.parity.verdict import percent_text
@@ -14,6 +13,7 @@ from clearice.report.sections import (
     training,
     validation,
 )
+from clearice.report.templates import environment
 from clearice.report.words import duration, memory
 
 SECTIONS = {  # in the order of the page
@@ -39,35 +39,17 @@ def make_page(template_path, results, config):
 
 def render_page(template_path, facts):
     """Return the page as HTML text; every value of `facts` is escaped but figures and scripts."""
-    import jinja2
-
     template_path = Path(template_path)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(template_path.parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
+    templates = environment(template_path.parent)
+    templates.filters.update(
         duration=duration,
         memory=memory,
         optional=lambda value, form=".4g": _dash(value) or f"{value:{form}}".replace("-", "−"),
         count=lambda value: _dash(value) or f"{value:,}",
         percent=lambda value: _dash(value) or percent_text(value),
-        script_json=lambda value: jinja2.utils.markupsafe.Markup(script_json(value)),
     )
-    environment.globals["figure"] = jinja2.utils.markupsafe.Markup
-    environment.globals["sections"] = list(SECTIONS)
-    return environment.get_template(template_path.name).render(**facts)
-
-
-def script_json(value):
-    """Return a value as JSON that can stand inside a <script>, whatever its texts hold."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    for sign in "<>&\u2028\u2029":
-        text = text.replace(sign, f"\\u{ord(sign):04x}")
-    return text
+    templates.globals["sections"] = list(SECTIONS)
+    return templates.get_template(template_path.name).render(**facts)
 
 
 def _dash(value):

@@ -39,25 +39,44 @@ def round_length(length):
     return max(nice * power for nice in _NICE if nice * power <= length * (1 + 1e-9))
 
 
-def whole_view(micrograph, side_px=VIEW_PX):
-    """Return a View of the whole open micrograph: means of blocks of b x b pixels.
+class BinnedView:
+    """A View of a whole image, made of its rows as they come: means of b x b pixels.
 
-    b is the least binning with which the longer side is at most `side_px`; a remainder of less
-    than b rows or columns at the far border is left out. Rows are streamed.
+    b (`binning`) is the least with which the longer side is at most `side_px`; a remainder of
+    less than b rows or columns at the far border is left out. Sums are float32: of the few rows of
+    a block of pixels they are as exact as the pixels themselves.
     """
-    height, width = micrograph.height_px, micrograph.width_px
-    binning = -(-max(height, width) // side_px)
-    rows, columns = max(height // binning, 1), max(width // binning, 1)
-    sums = np.zeros((rows, columns), np.float64)
-    across = min(binning, width)
-    for first, block in micrograph.blocks():
-        kept = block[:, : columns * across].astype(np.float64)
-        binned = kept.reshape(len(block), columns, across).sum(axis=2)
-        target = np.arange(first, first + len(block)) // binning
-        inside = target < rows
-        np.add.at(sums, target[inside], binned[inside])
-    image = sums / (across * min(binning, height))
-    return View(image.astype(np.float32), binning, micrograph.pixel_size_angstrom)
+
+    def __init__(self, height_px, width_px, side_px=VIEW_PX):
+        self.binning = -(-max(height_px, width_px) // side_px)
+        self._high, self._wide = min(self.binning, height_px), min(self.binning, width_px)
+        self._rows, self._columns = height_px // self._high, width_px // self._wide
+        self._sums = np.zeros((self._rows, self._columns), np.float32)
+        self._ones = np.ones(self._wide, np.float32)
+
+    def add(self, first, rows):
+        """Take in `rows`, float32 (b, W), which begin at row `first` of the image."""
+        kept = rows[:, : self._columns * self._wide]
+        start, end = first, min(first + len(rows), self._rows * self._high)
+        while start < end:
+            target = start // self._high
+            stop = min((target + 1) * self._high, end)
+            down = kept[start - first : stop - first].sum(axis=0)
+            self._sums[target] += down.reshape(self._columns, self._wide) @ self._ones
+            start = stop
+
+    def view(self, pixel_size_angstrom=None):
+        """Return the View, once all rows have been taken in."""
+        image = self._sums / np.float32(self._wide * self._high)
+        return View(image, self.binning, pixel_size_angstrom)
+
+
+def whole_view(micrograph, side_px=VIEW_PX):
+    """Return a View of the whole open micrograph (BinnedView); rows are streamed."""
+    binned = BinnedView(micrograph.height_px, micrograph.width_px, side_px)
+    for first, rows in micrograph.blocks():
+        binned.add(first, rows)
+    return binned.view(micrograph.pixel_size_angstrom)
 
 
 def central_view(micrograph, side_px):
@@ -82,12 +101,12 @@ def grey(image, limits):
     return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
 
 
-def picture_bytes(image, kind="png"):
-    """Encode a uint8 (h, w) or (h, w, 3) image as png or jpeg."""
+def picture_bytes(image, kind="png", quality=88):
+    """Encode a uint8 (h, w) or (h, w, 3) image as png, jpeg or webp; `quality` is not for png."""
     from PIL import Image
 
     buffer = io.BytesIO()
-    options = {"png": {"optimize": True}, "jpeg": {"quality": 88, "optimize": True}}[kind]
+    options = {"optimize": True} if kind == "png" else {"quality": quality}
     Image.fromarray(image).save(buffer, format=kind, **options)
     return buffer.getvalue()
 

@@ -1,0 +1,126 @@
+"""The numbers of one page: quality against raw and the best linear filter, checks, curves."""
+
+import base64
+
+from clearice.micrographs.checks import CHECKS, severity
+from clearice.report.drawing.curves import Axis, Line, line_chart, spanned
+
+_MEASURES = (  # words, where in the record, whether more is better, form
+    ("signal-to-noise ratio against the truth (dB)", ("truth", "snr_db"), True, ".2f"),
+    ("structural similarity with the truth", ("truth", "ssim"), True, ".3f"),
+    ("particles found, average precision", ("picking", "average_precision"), True, ".3f"),
+    ("correlation with the raw other half", ("target", "correlation"), True, ".3f"),
+    ("error above the noise floor, against the raw other half", ("target", "excess"), False, ".3g"),
+)
+_LINEAR = {"gaussian": "Gaussian", "wiener": "Wiener"}
+_NAMES = {"raw": "raw", "denoised": "denoised", "target": "other half", "truth": "truth"}
+_DASHES = {"raw": "", "denoised": "7 3", "target": "2 3", "truth": "9 3 2 3"}
+_TARGET_LINES = (
+    ("raw_target", "raw", "raw", ""),
+    ("denoised_target", "denoised", "denoised", "7 3"),
+    ("truth_target", "truth (the most possible)", "truth", "9 3 2 3"),
+)
+_TRUTH_LINES = (
+    ("raw_truth", "raw", "raw", ""),
+    ("denoised_truth", "denoised", "denoised", "7 3"),
+)
+
+
+def quality_rows(validation):
+    """Return rows {measure, raw, linear, filter, denoised, better} of a record, texts.
+
+    `better` says whether denoised is better than the best linear filter, None where it is not
+    known. No rows without a record.
+    """
+    rows = []
+    for words, path, more_is_better, form in _MEASURES:
+        found = validation or {}
+        for key in path:
+            found = found.get(key) or {}
+        linear = {n: found[n] for n in _LINEAR if found.get(n) is not None}
+        if found.get("denoised") is None:
+            continue
+        best = (max if more_is_better else min)(linear, key=linear.get, default=None)
+        values = [found.get("raw"), linear.get(best), found["denoised"]]
+        texts = ["–" if v is None else f"{v:{form}}".replace("-", "−") for v in values]
+        better = best and (found["denoised"] > linear[best]) == more_is_better
+        row = dict(zip(("raw", "linear", "denoised"), texts, strict=True))
+        rows.append({"measure": words, **row, "filter": _LINEAR.get(best, ""), "better": better})
+    return rows
+
+
+def check_rows(row):
+    """Return rows {subject, name, value, threshold, percent, outcome}, nearest to its line first.
+
+    `row` is that of micrographs.tsv. `outcome` says what the check does where it speaks, and is
+    empty where it was below its threshold.
+    """
+    rows = []
+    for check in CHECKS:
+        far = severity(check, row.get(check.name))
+        if far is not None:
+            rows.append(
+                {
+                    "name": check.name,
+                    "subject": check.subject,
+                    "value": row[check.name],
+                    "threshold": check.threshold,
+                    "percent": 100 * max(far, 0),
+                    "outcome": check.outcome if far >= 1 else "",
+                }
+            )
+    return sorted(rows, key=lambda found: -found["percent"])
+
+
+def spectra_figure(frequency_per_px, powers, pixel_size_angstrom):
+    """Return {"svg", "tsv", "caption"} of power spectra (role -> list), None without any power."""
+    lines = [Line(_NAMES[r], r, values, _DASHES[r]) for r, values in powers.items()]
+    span = spanned(lines, is_log=True)
+    if span is None:
+        return None
+    x_values, x = _frequency_axis(frequency_per_px, pixel_size_angstrom)
+    label = f"Power against spatial frequency of {', '.join(line.name for line in lines)}."
+    y = Axis("power per pixel", *span, is_log=True)
+    return {
+        "svg": line_chart(x_values, lines, x, y, label),
+        "tsv": _tsv(frequency_per_px, {role: powers[role] for role in powers}),
+    }
+
+
+def frc_figures(validation, pixel_size_angstrom):
+    """Return figures {"title", "svg", "tsv"} of the Fourier ring correlations of a record."""
+    figures = []
+    if not validation:
+        return figures
+    frequency = validation["frequency_per_px"][1:]
+    for title, wanted in (
+        ("against the raw other half", _TARGET_LINES),
+        ("against the truth", _TRUTH_LINES),
+    ):
+        curves = {pair: validation["frc"].get(pair) for pair, *_ in wanted}
+        curves = {pair: values[1:] for pair, values in curves.items() if values}
+        lines = [Line(name, k, curves[pair], d) for pair, name, k, d in wanted if pair in curves]
+        if not lines or spanned(lines) is None:
+            continue
+        x_values, x = _frequency_axis(frequency, pixel_size_angstrom)
+        y = Axis("correlation", min(-0.1, spanned(lines)[0]), 1.02)
+        label = f"Fourier ring correlation {title} of {', '.join(line.name for line in lines)}."
+        svg = line_chart(x_values, lines, x, y, label, marks=[(0.0, "")])
+        figures.append({"title": title, "svg": svg, "tsv": _tsv(frequency, curves)})
+    return figures
+
+
+def _frequency_axis(frequency_per_px, pixel_size_angstrom):
+    """Return x values and their Axis, in 1/angstrom where a pixel has a size."""
+    scale, unit = (1 / pixel_size_angstrom, "1/Å") if pixel_size_angstrom else (1, "per pixel")
+    values = [f * scale for f in frequency_per_px]
+    return values, Axis(f"spatial frequency ({unit})", 0.0, values[-1])
+
+
+def _tsv(frequency_per_px, columns):
+    """Return a data URI of the numbers as tab-separated text."""
+    lines = ["\t".join(["frequency_per_px", *columns])]
+    for values in zip(frequency_per_px, *columns.values(), strict=True):
+        lines.append("\t".join("" if v is None else f"{v:.6g}" for v in values))
+    text = base64.b64encode("\n".join([*lines, ""]).encode()).decode("ascii")
+    return f"data:text/tab-separated-values;base64,{text}"
