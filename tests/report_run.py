@@ -28,7 +28,9 @@ SIDE_PX = 48
 BLUR = np.outer([1, 2, 1], [1, 2, 1]) / 16
 FILES = (
     *("micrographs.tsv", "examples.png", "frc.svg", "frc.tsv", "loss.svg"),
-    *("patches.png", "parity.tsv", "steps.tsv"),
+    *("patches.png", "evidence.tsv", "null_tests.tsv", "parity.svg", "parity.tsv"),
+    *("steps.tsv", "jobs.tsv", "timeline.svg", "timeline.tsv", "disk.tsv", "settings.tsv"),
+    "runs.tsv",
 )
 LISTS = (
     *("histories", "trainings", "verdicts", "denoised", "drawn"),

@@ -2,8 +2,7 @@
 
 READS   micrographs.tsv, manifest.json, histories, verdicts, records and images of all steps, and
         the benchmark files that Snakemake wrote
-WRITES  results/report/index.html, summary.json, loss.svg, frc.svg, patches.png, examples.png,
-        micrographs.tsv, steps.tsv, parity.tsv, frc.tsv
+WRITES  results/report/index.html, summary.json, and the figures and tables of its sections
 """
 
 # Of workflow/report: no inputs, so that a new checkout does not make the page anew.
@@ -29,7 +28,9 @@ rule report:
             in_report(name, "Figures" if name.endswith(("svg", "png")) else "Tables")
             for name in (
                 *("micrographs.tsv", "examples.png", "frc.svg", "frc.tsv", "loss.svg"),
-                *("patches.png", "parity.tsv", "steps.tsv"),
+                *("patches.png", "evidence.tsv", "null_tests.tsv", "parity.svg", "parity.tsv"),
+                *("steps.tsv", "jobs.tsv", "timeline.svg", "timeline.tsv"),
+                *("disk.tsv", "settings.tsv", "runs.tsv"),
             )
         ],
     log:

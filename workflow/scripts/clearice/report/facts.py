@@ -101,7 +101,7 @@ def versions():
     from clearice import __version__
 
     found = {"clearice": __version__, "python": platform.python_version()}
-    for package in ("numpy", "torch", "matplotlib", "snakemake"):
+    for package in ("numpy", "pandas", "matplotlib", "pillow", "jinja2", "torch", "snakemake"):
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:

@@ -11,7 +11,7 @@ import numpy as np
 
 INK = "#101112"
 BLUE, ORANGE, GREEN, GREY = "#2f7ed8", "#d9791c", "#2a9d6a", "#8a8f98"
-_WIDTH_IN, _HEIGHT_IN = 4.7, 3.1
+SIZE_IN = 4.7, 3.1  # of a panel
 _FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 _STYLE = {
     "svg.fonttype": "none",
@@ -62,7 +62,7 @@ def loss_svg(histories):
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.legend(fontsize=8)
 
-    return _svg([draw], "loss")
+    return svg_of([draw], "loss")
 
 
 def frc_svg(curves, pixel_size_angstrom, judges=("target", "truth")):
@@ -106,7 +106,7 @@ def frc_svg(curves, pixel_size_angstrom, judges=("target", "truth")):
             [("raw_truth", "raw", GREY, "-"), ("denoised_truth", "denoised", BLUE, "-")],
         ),
     }
-    return _svg([panels[side] for side in judges if f"raw_{side}" in curves], "frc")
+    return svg_of([panels[side] for side in judges if f"raw_{side}" in curves], "frc")
 
 
 def no_data(reason, kind):
@@ -116,7 +116,7 @@ def no_data(reason, kind):
         axes.set_axis_off()
         axes.text(0.5, 0.5, reason, ha="center", va="center", wrap=True)
 
-    return _svg([draw], "empty") if kind == "svg" else _png(_drawn([draw]))
+    return svg_of([draw], "empty") if kind == "svg" else _png(_drawn([draw]))
 
 
 def for_page(svg, label, name):
@@ -183,22 +183,31 @@ def _figure_class():
     return Figure
 
 
-def _drawn(panels):
-    """Return a figure with each function of `panels` drawn on axes of its own, above each other."""
-    size = (_WIDTH_IN, _HEIGHT_IN * len(panels))
-    figure = _figure_class()(figsize=size, layout="constrained")
-    for axes, draw in zip(figure.subplots(len(panels), squeeze=False).flat, panels, strict=True):
-        draw(axes)
+def _drawn(panels, columns=1, size_in=SIZE_IN):
+    """Return a figure with each function of `panels` drawn on axes of its own, row by row."""
+    rows = -(-len(panels) // columns)
+    figure = _figure_class()(
+        figsize=(size_in[0] * columns, size_in[1] * rows), layout="constrained"
+    )
+    axes = figure.subplots(rows, columns, squeeze=False).flat
+    for draw in panels:
+        draw(next(axes))
+    for empty in axes:
+        empty.set_axis_off()
     return figure
 
 
-def _svg(panels, salt):
-    """Return the panels as SVG text; `salt` makes ids that another figure does not have."""
+def svg_of(panels, salt, columns=1, size_in=SIZE_IN):
+    """Return the panels (functions of axes) as SVG text, `columns` in a row of `size_in` each.
+
+    `salt` makes ids that another figure does not have.
+    """
     from matplotlib import rc_context
 
     with rc_context({**_STYLE, "svg.hashsalt": salt}):
         buffer = io.StringIO()
-        _drawn(panels).savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+        figure = _drawn(panels, columns, size_in)
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     fonts = r"(font(?:-family)?: [^;\"]*?)'DejaVu Sans'[^;\"]*"
     return re.sub(fonts, rf"\g<1>{_FONTS}", buffer.getvalue())
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from clearice.files import read_result
 from clearice.micrographs.names import key_of
-from clearice.report.costs import Job, busy_seconds, read_jobs, step_table
+from clearice.report.costs.jobs import Job, read_jobs, step_table
+from clearice.report.costs.timeline import busy_seconds
 from clearice.report.facts import (
     earlier_states,
     example_names,
@@ -27,7 +28,7 @@ class Results:
     folder: the results. micrographs: rows of micrographs.tsv. manifest: path of the dataset's.
     trainings and histories: architecture -> record, and rows of history.tsv. verdicts: those of the
     parity, failed ones first. denoised: micrograph -> its files. validation: ValidationRecords, or
-    None. jobs: costs.Job of every job. entry: what the EMPIAR entry says of itself, or None.
+    None. jobs: costs.jobs.Job of every job. entry: what the EMPIAR entry says of itself, or None.
     drawn: micrograph -> what draw_micrographs recorded of it: its thumbnail, mean, standard
     deviation.
     """

@@ -7,6 +7,7 @@ import numpy as np
 from clearice.files import read_result
 from clearice.validation.summary import without_doubted
 
+EVIDENCE_COLUMNS = ("measure", "better", "raw", "gaussian", "wiener", "denoised")
 _KEPT = ("files", "target", "truth", "picking", "null_tests", "doubts")
 
 
@@ -63,19 +64,22 @@ class ValidationRecords:
         }
 
     def evidence_rows(self):
-        """Return rows {measure, raw, gaussian, wiener, denoised, form} of medians or None."""
+        """Return rows {measure, better, raw, gaussian, wiener, denoised, form} of medians or None.
+
+        `better` is higher or lower.
+        """
         values, rows = self.summary["values"], []
-        for measure, key, form in (
-            ("signal-to-noise ratio against the truth (dB)", "snr_db", ".2f"),
-            ("structural similarity with the truth", "ssim", ".3f"),
-            ("particles found, average precision", "average_precision", ".3f"),
-            ("correlation with the raw other half", "correlation", ".3f"),
-            ("error above the noise floor, against the raw other half", "excess", ".3g"),
+        for measure, key, form, better in (
+            ("signal-to-noise ratio against the truth (dB)", "snr_db", ".2f", "higher"),
+            ("structural similarity with the truth", "ssim", ".3f", "higher"),
+            ("particles found, average precision", "average_precision", ".3f", "higher"),
+            ("correlation with the raw other half", "correlation", ".3f", "higher"),
+            ("error above the noise floor, against the raw other half", "excess", ".3g", "lower"),
         ):
             found = {
                 name: (values.get(f"{key}_{name}") or {}).get("median")
                 for name in ("raw", "gaussian", "wiener", "denoised")
             }
             if found["denoised"] is not None:
-                rows.append({"measure": measure, "form": form, **found})
+                rows.append({"measure": measure, "better": better, "form": form, **found})
         return rows

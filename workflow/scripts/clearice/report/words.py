@@ -16,10 +16,14 @@ def duration(seconds):
 
 
 def memory(mib):
-    """Format an amount of memory as text: 286 MiB, 1.4 GiB."""
+    """Format an amount of memory or disk as text: 12 KiB, 286 MiB, 1.4 GiB, 2.0 TiB."""
     if mib is None:
         return "unknown"
-    return f"{mib:.0f} MiB" if mib < 1024 else f"{mib / 1024:.1f} GiB"
+    if 0 < mib < 1:
+        return f"{max(mib * 1024, 1):.0f} KiB"
+    if mib < 1024:
+        return f"{mib:.0f} MiB"
+    return f"{mib / 1024:.1f} GiB" if mib < 1024**2 else f"{mib / 1024**2:.1f} TiB"
 
 
 def optional(value, form=".4g"):

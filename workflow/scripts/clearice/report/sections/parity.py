@@ -1,44 +1,36 @@
-"""Whether other implementations compute what the reference computes."""
+"""Section parity: whether other implementations compute the same numbers, and how nearly."""
 
+from clearice.report import charts, figures
+from clearice.report.parity_overview import (
+    PARITY_COLUMNS,
+    in_words,
+    overview,
+    parity_rows,
+    rung_rows,
+)
 from clearice.report.section import Section
 from clearice.tsv import table_text
 
-PARITY_COLUMNS = (
-    *("implementation", "precision", "verdict", "rung", "name", "passed", "percent"),
-    *("max_error", "relative_l2", "oracle_l2", "reference_oracle_l2", "fault"),
-)
+_NOTHING = "No implementation was compared."
 
 
 def section(results, config):
-    """Return the Section of the parity."""
-    verdicts = [{**verdict, "by_rung": rung_rows(verdict)} for verdict in results.verdicts]
-    table = table_text(PARITY_COLUMNS, parity_rows(results.verdicts))
-    return Section({"verdicts": verdicts}, {"parity.tsv": table})
-
-
-def parity_rows(verdicts):
-    """Yield one row per check of every verdict, for the table beside the page."""
-    for verdict in verdicts:
-        about = {key: verdict[key] for key in ("implementation", "precision", "verdict")}
-        for row in verdict.get("rows", ()):
-            yield {**row, **about}
-
-
-def rung_rows(verdict):
-    """Return one row per rung: its state, checks, the worst share of a tolerance and where."""
-    rows = []
-    for rung, state in verdict["rungs"].items():
-        checks = [row for row in verdict["rows"] if row["rung"] == rung]
-        measured = [row for row in checks if row["percent"] is not None]
-        worst = max(measured, key=lambda row: row["percent"], default=None)
-        rows.append(
-            {
-                "rung": rung,
-                "state": state,
-                "checks": len(checks),
-                "worst_percent": worst and worst["percent"],
-                "worst": worst and worst["name"],
-                "max_error": max((row["max_error"] for row in measured), default=None),
-            }
-        )
-    return rows
+    """Return the Section: an overview, the worst number of each implementation, all checks."""
+    verdicts = results.verdicts
+    shown = overview(verdicts)
+    facts = {
+        "words": in_words(verdicts),
+        **shown,
+        "worst": [
+            {"implementation": row["implementation"], **row["worst"]}
+            for row in shown["rows"]
+            if row["worst"]
+        ],
+        "verdicts": [{**verdict, "by_rung": rung_rows(verdict)} for verdict in verdicts],
+    }
+    drawn = charts.parity_svg(shown) if verdicts else figures.no_data(_NOTHING, "svg")
+    files = {
+        "parity.svg": figures.for_file(drawn),
+        "parity.tsv": table_text(PARITY_COLUMNS, parity_rows(verdicts)),
+    }
+    return Section(facts, files)

@@ -1,7 +1,12 @@
-"""Whether the denoised micrographs can be trusted: evidence, null tests, correlations."""
+"""Section validation: whether the denoised micrographs can be trusted."""
 
+from urllib.parse import quote
+
+from clearice.micrographs.names import key_of
 from clearice.report import figures
+from clearice.report.null_tests_shown import NULL_TEST_COLUMNS, null_test_rows, null_tests_shown
 from clearice.report.section import Section
+from clearice.report.validated import EVIDENCE_COLUMNS
 from clearice.tsv import table_text
 
 _LABELS = {
@@ -9,25 +14,45 @@ _LABELS = {
     "truth": "Fourier ring correlation of raw and denoised with the truth.",
 }
 _NOTHING = "No held-out micrograph has another half\nor a truth to be judged by."
+_IMAGES = {
+    "raw": "raw",
+    "gaussian": "the Gaussian",
+    "wiener": "the Wiener filter",
+    "denoised": "denoised",
+}
 
 
 def section(results, config):
-    """Return the Section of the validation."""
-    frc, size = results.frc, results.pixel_size_angstrom
+    """Return the Section of the evidence, the null tests and the Fourier ring correlations."""
+    validation, frc, size = results.validation, results.frc, results.pixel_size_angstrom
+    records = validation.by_name if validation else {}
+    evidence = validation.evidence_rows() if validation else []
+    tests = [
+        {**test, "page": _page(results.drawn.get(test["micrograph"]))}
+        for test in null_tests_shown(records)
+    ]
     judges = [judge for judge in _LABELS if frc and f"raw_{judge}" in frc]
     facts = {
-        "summary": results.validation and results.validation.summary,
-        "evidence": results.validation.evidence_rows() if results.validation else [],
+        "enabled": config["validation"]["enabled"],
+        "summary": validation and validation.summary,
+        "evidence": [_judged(row) for row in evidence],
+        "null_tests": tests,
+        "failed": [test for test in tests if test["state"] == "failed"],
         "frc": frc,
-        "figures": [
+        "charts": [
             figures.for_page(figures.frc_svg(frc, size, [judge]), _LABELS[judge], f"frc-{judge}")
             for judge in judges
         ],
     }
     drawn = figures.frc_svg(frc, size) if frc else figures.no_data(_NOTHING, "svg")
     pairs = [key for key, value in (frc or {}).items() if isinstance(value, list)]
-    table = table_text(pairs or ["frequency_per_px"], curve_rows(frc) if frc else ())
-    return Section(facts, {"frc.svg": figures.for_file(drawn), "frc.tsv": table})
+    files = {
+        "frc.svg": figures.for_file(drawn),
+        "frc.tsv": table_text(pairs or ["frequency_per_px"], curve_rows(frc) if frc else ()),
+        "evidence.tsv": table_text(EVIDENCE_COLUMNS, evidence),
+        "null_tests.tsv": table_text(NULL_TEST_COLUMNS, null_test_rows(records)),
+    }
+    return Section(facts, files)
 
 
 def curve_rows(curves):
@@ -35,3 +60,20 @@ def curve_rows(curves):
     pairs = [key for key, value in curves.items() if isinstance(value, list)]
     for values in zip(*(curves[key] for key in pairs), strict=True):
         yield dict(zip(pairs, values, strict=True))
+
+
+def _page(drawn):
+    """Return the address, relative to the report, of the page of what was drawn; None without."""
+    if not drawn or not drawn["page"]:
+        return None
+    return f"micrographs/{quote(key_of(drawn['micrograph']), safe='')}.html"
+
+
+def _judged(row):
+    """Return a row of evidence with the images that are best, as it shows them, and in words."""
+    shown = {name: format(row[name], row["form"]) for name in _IMAGES if row[name] is not None}
+    choose = max if row["better"] == "higher" else min
+    value = shown[choose(shown, key=lambda name: row[name])]
+    best = [name for name, text in shown.items() if text == value]
+    words = "all alike" if len(best) == len(shown) > 1 else " and ".join(map(_IMAGES.get, best))
+    return {**row, "best": best, "best_words": words}

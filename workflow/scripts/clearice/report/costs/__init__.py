@@ -1,0 +1,1 @@
+"""What a run took: time, memory, traffic, disk; on which machine, with which settings."""
