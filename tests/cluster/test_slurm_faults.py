@@ -51,7 +51,7 @@ def test_a_job_that_takes_too_much_memory_is_tried_again_with_more(stuck, start)
     assert minutes(second["timelimit"]) == 2 * minutes(first["timelimit"])
     (log,) = folder.glob(f".snakemake/slurm_logs/*/*/{first['jobidraw']}.log")
     assert "exceeded memory limit" in log.read_text()
-    assert "Trying to restart job" in run.said
+    assert "tried again: run_implementation" in run.said
     assert_good(folder)
 
 
@@ -65,7 +65,7 @@ def test_a_job_that_the_administrator_cancelled_is_tried_again(stuck, start):
     first, second = run.jobs_of("run_implementation")
     assert first["state"].startswith("CANCELLED")
     assert second["state"] == "COMPLETED"
-    assert "Trying to restart job" in run.said
+    assert "tried again: run_implementation" in run.said
     assert_good(folder)
 
 
@@ -86,7 +86,7 @@ def test_a_node_that_goes_down_costs_its_jobs_one_attempt(stuck, start, slurm):
     assert first["nodelist"] == node
     assert second["state"] == "COMPLETED"
     assert second["nodelist"] != node
-    assert "Trying to restart job" in run.said
+    assert "tried again: run_implementation" in run.said
     assert_good(folder)
 
 

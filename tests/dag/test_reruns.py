@@ -89,8 +89,8 @@ def planned(checkout):
     output = snakemake(checkout, "--cores", "2", "--dry-run")
     if "Nothing to be done" in output:
         return set()
-    table = output.split("Job stats:")[1].split("\n\n")[0].splitlines()[3:]
-    return {line.split()[0] for line in table} - {"total"}
+    table = output.split("because\n")[1].split("\ntotal ")[0].splitlines()
+    return {line.split()[0] for line in table}
 
 
 @pytest.mark.parametrize("edit", EDITS)

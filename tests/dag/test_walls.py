@@ -10,6 +10,7 @@ from conftest import REPOSITORY
 
 SCRIPTS = REPOSITORY / "workflow" / "scripts"
 LIBRARY = SCRIPTS / "clearice"
+TERMINAL = SCRIPTS / "snakemake_logger_plugin_clearice"
 STEPS = [
     "micrographs",
     "shards",
@@ -55,6 +56,13 @@ def test_a_step_imports_only_the_common_ground_and_steps_before_it(path):
         assert not used_steps, f"the common ground imports the steps {used_steps}"
     if room != "command" and path.stem not in RUN:
         assert not ground & RUN, "only scripts, rules and commands plan the run"
+
+
+@pytest.mark.parametrize("path", sorted(TERMINAL.glob("*.py")), ids=lambda path: path.name)
+def test_the_terminal_imports_only_the_common_ground(path):
+    rooms = {name.split(".")[1] for name in imports_of(path) if name.startswith("clearice.")}
+    assert not rooms & {*STEPS, *RUN}
+    assert len(path.read_text().splitlines()) <= 300
 
 
 def test_every_room_is_a_step_and_says_what_it_is_for():

@@ -19,7 +19,7 @@ import torch
 import yaml
 
 import clearice
-from clearice.bridge import run_command, run_job
+from clearice.bridge import run_command, run_job, say_on_terminal
 from clearice.config import complete_config, yaml_scalar
 from clearice.dataset.contents import contents_of_manifest
 from clearice.dataset.manifest import read_manifest
@@ -98,7 +98,7 @@ def say(remark, processes):
         return
     print(remark, file=sys.stderr, flush=True)
     if sys.stderr is not sys.__stderr__:
-        print(f"train_denoiser: {remark}", file=sys.__stderr__, flush=True)
+        say_on_terminal(f"train_denoiser: {remark}")
 
 
 def hand_out(kept, outputs):

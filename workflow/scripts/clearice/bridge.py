@@ -13,11 +13,13 @@ import traceback
 
 from clearice.disk import is_full
 from clearice.errors import InputError
+from clearice.job_progress import progress_beside
 from clearice.kept_results import KeptResults
 from clearice.limits import limit_line, why_full
 from clearice.seals import aside_of, break_seal, made_with, remove, require_unchanged, seal
 from clearice.stopping import ends_orderly
 
+_ERASE_TO_END = "\x1b[K"  # of the line, on any terminal of the last forty years
 _PATH_ERRORS = {
     *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG),
     *(errno.EACCES, errno.EPERM, errno.EROFS),
@@ -61,6 +63,7 @@ def run_job(function, snakemake):
                 log = stack.enter_context(open(snakemake.log[0], "w", buffering=1))
                 stack.enter_context(contextlib.redirect_stdout(log))
                 stack.enter_context(contextlib.redirect_stderr(log))
+                stack.enter_context(progress_beside(snakemake.log[0]))
             _run_sealed(function, snakemake)
         except Exception as error:
             line = users_line(error)
@@ -68,8 +71,17 @@ def run_job(function, snakemake):
                 traceback.print_exc()
                 raise
             print(f"error: {line}", file=sys.stderr)
-            print(f"{snakemake.rule}: {line}", file=sys.__stderr__)
+            say_on_terminal(f"{snakemake.rule}: {line}")
             sys.exit(1)
+
+
+def say_on_terminal(line):
+    """Print one line where the person who started the run looks: past the log of the job.
+
+    Bars may be drawn there (snakemake_logger_plugin_clearice), so it wipes what follows it.
+    """
+    terminal = sys.__stderr__.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+    print(f"{line}{_ERASE_TO_END * terminal}", file=sys.__stderr__, flush=True)
 
 
 def _run_sealed(function, snakemake):

@@ -21,6 +21,7 @@ OUTSIDE = {
     "clearice.errors": "speaks to a person",
     "clearice.files": "files appear whole; their bytes are the caller's",
     "clearice.fingerprint": "names the code",
+    "clearice.job_progress": "speaks to a person",
     "clearice.limits": "speaks to a person",
     "clearice.locks": "one process at a time writes the same bytes",
     "clearice.seals": "says whether a result is what was written",

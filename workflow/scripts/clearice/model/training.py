@@ -110,7 +110,7 @@ class Training:
             memory_explained(settings, self.feed.size_px, self.device),
             self.feed,
             Interruption() as interruption,
-            Progress(total, course.step_of_stage, quiet=quiet) as progress,
+            Progress(total, course.step_of_stage, self.last_epoch, quiet=quiet) as progress,
         ):
             session = _Session(self, Path(checkpoint), interruption, progress)
             if self.keeps_pretrained:
