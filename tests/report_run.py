@@ -30,7 +30,7 @@ FILES = (
     *("micrographs.tsv", "examples.png", "frc.svg", "frc.tsv", "loss.svg"),
     *("patches.png", "evidence.tsv", "null_tests.tsv", "parity.svg", "parity.tsv"),
     *("steps.tsv", "jobs.tsv", "timeline.svg", "timeline.tsv", "disk.tsv", "settings.tsv"),
-    "runs.tsv",
+    *("runs.tsv", "data_specs.md", "baseline.md"),
 )
 LISTS = (
     *("histories", "trainings", "verdicts", "denoised", "drawn"),

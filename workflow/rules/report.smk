@@ -31,6 +31,7 @@ rule report:
                 *("patches.png", "evidence.tsv", "null_tests.tsv", "parity.svg", "parity.tsv"),
                 *("steps.tsv", "jobs.tsv", "timeline.svg", "timeline.tsv"),
                 *("disk.tsv", "settings.tsv", "runs.tsv"),
+                *("data_specs.md", "baseline.md"),
             )
         ],
     log:

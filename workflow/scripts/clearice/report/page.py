@@ -6,6 +6,7 @@ from clearice.parity.verdict import percent_text
 from clearice.report.sections import (
     costs,
     denoised,
+    documents,
     head,
     micrographs,
     parity,
@@ -25,6 +26,7 @@ SECTIONS = {  # in the order of the page
     "patches": patches,
     "parity": parity,
     "costs": costs,
+    "documents": documents,
 }
 
 

@@ -68,7 +68,7 @@ def _patches(facts, architecture):
 
 def _gain(gain, tests, config):
     """Return the figure of what denoising gained, with the null tests: no gain counts without."""
-    label, value, state, said = "Gain over the best linear filter", "not measured", "warn", []
+    label, value, state, said = "Gain over linear filters", "not measured", "warn", []
     if not config["denoised"]["enabled"]:
         value, state, said = "none", None, ["denoising is off"]
     elif not config["validation"]["enabled"]:
