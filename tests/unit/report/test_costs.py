@@ -1,26 +1,10 @@
 """What steps cost, by the benchmark files of their jobs, and how times and memory are said."""
 
-import os
-
 import pytest
 
+from benchmark_files import write_benchmark
 from clearice.report.costs.jobs import read_jobs, slowest, step_table
 from clearice.report.words import duration, memory
-
-HEADER = (
-    *("s", "h:m:s", "max_rss", "max_vms", "max_uss", "max_pss"),
-    *("io_in", "io_out", "mean_load", "cpu_time"),
-)
-ENDED = 1_700_000_000
-
-
-def write_benchmark(path, seconds, max_rss="-", ended=ENDED, **measured):
-    """Write a benchmark file as Snakemake does; what is not given it did not measure."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    values = {"s": seconds, "h:m:s": "0:00:01", "max_rss": max_rss, **measured}
-    rows = [HEADER, [str(values.get(column, "NA")) for column in HEADER]]
-    path.write_text("".join("\t".join(row) + "\n" for row in rows))
-    os.utime(path, (ended, ended))
 
 
 def test_steps_are_summed_from_benchmark_files(tmp_path):
@@ -32,8 +16,7 @@ def test_steps_are_summed_from_benchmark_files(tmp_path):
     write_benchmark(tmp_path / "parity/numpy/run.benchmark.tsv", 4.0, "NA", cpu_time="NA")
     write_benchmark(tmp_path / "parity/removed/run.benchmark.tsv", 40.0, 900.0)
     write_benchmark(tmp_path / "report/report.benchmark.tsv", 4.0, 10)
-    write_benchmark(tmp_path / "report/micrographs/a.benchmark.tsv", 0.5, 10)
-    write_benchmark(tmp_path / "report/micrographs/removed.benchmark.tsv", 70.0, 10)
+    write_benchmark(tmp_path / "report/draw_micrographs.benchmark.tsv", 0.5, 10)
     write_benchmark(tmp_path / "somebody/else.benchmark.tsv", 4.0, 10)
     (tmp_path / "shards/empty.benchmark.tsv").touch()
     jobs = read_jobs(tmp_path, {name: name for name in ("a", "b", "empty", "numpy")})

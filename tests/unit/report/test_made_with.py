@@ -20,7 +20,7 @@ def test_only_settings_that_differ_are_listed():
     rows = {row["key"]: (row["default"], row["here"]) for row in found}
     assert rows["patches.size_px"] == ("1024", "512")
     assert rows["micrographs.source"] == ("simulation", "files")
-    assert rows["micrographs.files"] == ("null", "[a/*.mrc, 'b, c.mrc']")
+    assert rows["micrographs.files"] == ("null", '["a/*.mrc", "b, c.mrc"]')
     assert rows["parity.implementations.mine.command"] == ("not set", "run it")
     assert rows["parity.implementations.numpy.precision"] == ("float32", "not set")
     assert not any(key.startswith("model.") for key in rows)

@@ -87,7 +87,7 @@ def frc_svg(curves, pixel_size_angstrom, judges=("target", "truth")):
             axes.set_xlabel(f"spatial frequency ({unit})")
             axes.set_ylabel("correlation")
             axes.set_title(title, fontsize=9, loc="left")
-            axes.legend(fontsize=8, loc="upper right")
+            axes.legend(fontsize=8, loc="best")
 
         return draw
 

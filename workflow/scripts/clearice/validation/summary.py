@@ -137,15 +137,7 @@ def _words(summary):
             for name, words_of in (("raw", "raw"), ("wiener", "with the Wiener filter"))
         )
         words.append(f"Particles found, average precision: {picked['median']:.2f}; {others}.")
-    judged = [test for test in summary["null_tests"] if test["judged"]]
-    if summary["failed"]:
-        words.append(
-            f"{len(summary['failed'])} of {len(judged)} null tests failed: "
-            + "; ".join(f"{t['name']}: {t['verdict']}" for t in judged if t["failed_on"])
-            + "."
-        )
-    elif judged:
-        words.append(f"All null tests that could be made passed ({len(judged)}).")
+    words += null_test_words(summary)
     words += [f"Not measured: {line}." for line in summary["not_measured"]]
     doubted = summary["not_counted"]
     if doubted:
@@ -154,6 +146,15 @@ def _words(summary):
             f"micrographs: {listed(doubted, 3, separator='; ')}."
         )
     return words
+
+
+def null_test_words(summary):
+    """Return a list of the one sentence that says which null tests failed; empty without any."""
+    judged = [test for test in summary["null_tests"] if test["judged"]]
+    if summary["failed"]:
+        said = "; ".join(f"{t['name']}: {t['verdict']}" for t in judged if t["failed_on"])
+        return [f"{len(summary['failed'])} of {len(judged)} null tests failed: {said}."]
+    return [f"All null tests that could be made passed ({len(judged)})."] if judged else []
 
 
 def _gain(gain_db):

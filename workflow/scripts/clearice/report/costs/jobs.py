@@ -101,8 +101,6 @@ def _subject(step, name, parts):
     """Return the key of the micrograph, or the name, that a job is of; None for all of them."""
     if step in _PER_MICROGRAPH and len(parts) > 1:
         return name
-    if step == "report" and len(parts) > 2:
-        return name
     return parts[1] if step in _PER_NAME and parts[0] == step and len(parts) > 2 else None
 
 

@@ -3,6 +3,7 @@
 import yaml
 
 from clearice.config import complete_config
+from clearice.report.last_report import settings
 
 SETTING_COLUMNS = ("key", "default", "here")
 _ABSENT = "not set"
@@ -14,24 +15,8 @@ def config_text(config):
 
 
 def differences(config):
-    """Return rows of SETTING_COLUMNS, values as YAML text, where `config` is not the default."""
-    default, here = map(_flat, (complete_config({}), config))
+    """Return rows of SETTING_COLUMNS, values as text, where `config` is not the default."""
+    default, here = map(settings, (complete_config({}), config))
     keys = [*here, *(key for key in default if key not in here)]
     rows = [(key, default.get(key, _ABSENT), here.get(key, _ABSENT)) for key in keys]
     return [dict(zip(SETTING_COLUMNS, row, strict=True)) for row in rows if row[1] != row[2]]
-
-
-def _flat(config, above=""):
-    """Return dotted key -> value as YAML text on one line; a list is one value."""
-    found = {}
-    for key, value in config.items():
-        if isinstance(value, dict) and value:
-            found |= _flat(value, f"{above}{key}.")
-        else:
-            found[f"{above}{key}"] = _text(value)
-    return found
-
-
-def _text(value):
-    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=float("inf"))
-    return text.removesuffix("...\n").strip()

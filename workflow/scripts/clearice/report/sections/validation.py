@@ -8,6 +8,7 @@ from clearice.report.null_tests_shown import NULL_TEST_COLUMNS, null_test_rows, 
 from clearice.report.section import Section
 from clearice.report.validated import EVIDENCE_COLUMNS
 from clearice.tsv import table_text
+from clearice.validation.summary import null_test_words
 
 _LABELS = {
     "target": "Fourier ring correlation of raw and denoised with the raw other half.",
@@ -35,6 +36,7 @@ def section(results, config):
     facts = {
         "enabled": config["validation"]["enabled"],
         "summary": validation and validation.summary,
+        "words": _words(validation.summary) if validation else [],
         "evidence": [_judged(row) for row in evidence],
         "null_tests": tests,
         "failed": [test for test in tests if test["state"] == "failed"],
@@ -60,6 +62,12 @@ def curve_rows(curves):
     pairs = [key for key, value in curves.items() if isinstance(value, list)]
     for values in zip(*(curves[key] for key in pairs), strict=True):
         yield dict(zip(pairs, values, strict=True))
+
+
+def _words(summary):
+    """Return the sentences of a summary, without that on failed null tests, which have a card."""
+    told = null_test_words(summary) if summary["failed"] else []
+    return [line for line in summary["words"] if line not in told]
 
 
 def _page(drawn):
