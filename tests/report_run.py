@@ -10,12 +10,13 @@ import numpy as np
 from clearice.config import complete_config
 from clearice.dataset.manifest import build_manifest, split_part
 from clearice.dataset.micrograph_table import micrograph_table
-from clearice.files import read_json, write_json
+from clearice.files import read_json, write_json, write_text
 from clearice.micrographs.mrc_writer import write_micrograph
 from clearice.micrographs.names import key_of
 from clearice.micrographs.waiting import STILL_WRITTEN
 from clearice.model.history import COLUMNS, write_history
 from clearice.report.pictures import picture_bytes
+from clearice.tsv import table_text
 from clearice.validation.record import measure
 from clearice.validation.summary import summarise
 from known_denoisers import Convolution
@@ -33,7 +34,7 @@ FILES = (
     *("runs.tsv", "data_specs.md", "baseline.md"),
 )
 LISTS = (
-    *("histories", "trainings", "verdicts", "denoised", "drawn"),
+    *("histories", "trainings", "verdicts", "denoised"),
     *("validation", "validation_summary"),
 )
 
@@ -158,16 +159,19 @@ class Run:
         self.arguments["validation_summary"] = [summary]
 
     def add_drawn(self, names, **facts):
-        """Write the records of what was drawn of each, with a thumbnail; `facts` go into them."""
+        """Write what is recorded of the drawing of each, with a thumbnail; `facts` go into it."""
+        folder = self.results / "report"
+        rows = [{"micrograph": name, "key": key_of(name)} for name in names]
         for seed, name in enumerate(names):
             noise = np.random.default_rng(seed).integers(0, 255, (64, 128), np.uint8)
             record = {"format_version": 1, "micrograph": name, "digest": "0" * 16, "page": True}
             record["thumbnail"] = base64.b64encode(picture_bytes(noise)).decode()
             record |= {"thumbnail_kind": "png", "thumbnail_px": [64, 128]}
             record |= {"mean": 10.0 + seed, "std": 2.0, "hot_pixels": seed}
-            path = self.results / "report" / "micrographs" / f"{key_of(name)}.json"
+            path = folder / "micrographs" / f"{key_of(name)}.json"
             write_json(path, {**record, "half_correlation": 0.1, **facts})
-            self.arguments["drawn"] = [*self.arguments["drawn"], path]
+        self.arguments["drawn"] = folder / "drawn.tsv"
+        write_text(self.arguments["drawn"], table_text(("micrograph", "key"), rows))
         return self
 
     def add_verdict(self, name, state, **facts):

@@ -20,8 +20,7 @@ def report(page, summary, files, config, entry=None, **inputs):
     empty. `config` is complete. `entry` is what the EMPIAR entry says of itself
     (Description.facts), or None.
     """
-    for waited_for in ("denoised_micrographs", "drawn"):  # other files name what they hold
-        inputs.pop(waited_for, None)
+    inputs.pop("denoised_micrographs", None)  # which the records of `denoised` name
     results = read_results(Path(page).parents[1], **inputs, entry=entry)
     text, made = make_page(TEMPLATE, results, config)
     for path in files:

@@ -4,6 +4,7 @@ Micrographs may be thousands: of each, only what the page shows is kept.
 """
 
 import contextlib
+from pathlib import Path
 
 from clearice.errors import InputError
 from clearice.files import read_result
@@ -14,6 +15,10 @@ from clearice.model import history
 from clearice.tsv import number, read_table
 
 _HEADERS = 20  # of the micrographs of an entry: the others are compared with these elsewhere
+_DRAWN = (
+    *("micrograph", "page", "thumbnail", "thumbnail_kind", "thumbnail_px"),
+    *("mean", "std", "hot_pixels", "half_correlation"),
+)
 _NUMBERS = ("patches", "height_px", "width_px", "pixel_size_angstrom", *measured_names())
 
 
@@ -52,6 +57,19 @@ def read_denoised(paths):
     """Return micrograph -> {"files", "seconds", "device", "model"} of each denoised one."""
     keys = "files", "seconds", "device", "model"
     return {r["micrograph"]: {key: r[key] for key in keys} for r in map(read_result, paths)}
+
+
+def read_drawn(path):
+    """Return micrograph -> what draw_micrographs recorded of it, as far as the report shows it.
+
+    `path` is drawn.tsv, which lists them; the records are in the folder micrographs beside it.
+    """
+    folder = Path(path).parent / "micrographs"
+    drawn = {}
+    for row in read_table(path):
+        record = read_result(folder / f"{row['key']}.json")
+        drawn[row["micrograph"]] = {key: record[key] for key in _DRAWN}
+    return drawn
 
 
 def earlier_states(denoised, training):

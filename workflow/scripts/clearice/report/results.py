@@ -12,6 +12,7 @@ from clearice.report.facts import (
     earlier_states,
     example_names,
     read_denoised,
+    read_drawn,
     read_history,
     read_micrographs,
 )
@@ -105,7 +106,7 @@ def read_results(
     validation,
     validation_summary,
     entry=None,
-    drawn=(),
+    drawn=None,
 ):
     """Return the Results of the run whose results are in `folder`.
 
@@ -123,7 +124,7 @@ def read_results(
     names |= {key_of(name): name for name in splits}
     jobs = read_jobs(folder, names)
     made = read_denoised(denoised)
-    pictures = {record["micrograph"]: record for record in map(read_result, drawn)}
+    pictures = {} if drawn is None else read_drawn(drawn)
     return Results(
         Path(folder),
         rows,
