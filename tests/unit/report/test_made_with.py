@@ -115,4 +115,6 @@ def test_runs_are_told_the_latest_first(runs):
     assert [row["planned"] for row in rows] == [4, 9, None]
     assert command(rows) == ("snakemake -c2 all", True)
     assert command([]) == ("snakemake --cores all", False)
+    (runs / "2026-01-04T00-00-00Z.json").write_text('{"format_version": 1, "started": 4}')
+    assert len(run_rows(runs)) == 3
     assert run_rows(runs / "absent") == []

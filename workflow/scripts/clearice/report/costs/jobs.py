@@ -87,14 +87,10 @@ def read_jobs(results, names=None):
 
 def benchmark_files(folder):
     """Yield the paths of the benchmark files under a folder; links to folders are not followed."""
-    folders = [os.fspath(folder)]
-    while folders:
-        with os.scandir(folders.pop()) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    folders.append(entry.path)
-                elif entry.name.endswith(_SUFFIX):
-                    yield entry.path
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            if name.endswith(_SUFFIX):
+                yield os.path.join(parent, name)
 
 
 def _subject(step, name, parts):

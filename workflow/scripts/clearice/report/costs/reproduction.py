@@ -1,5 +1,6 @@
 """How to make these results again: the commit of the workflow, the command, and the runs so far."""
 
+import contextlib
 import os
 import subprocess
 from datetime import datetime
@@ -59,9 +60,13 @@ def _git(folder, *words):
 def run_rows(folder):
     """Return one row of RUN_COLUMNS per record of a run in `folder`, the latest first.
 
-    A record of an older version may lack its command.
+    A record of an older version may lack its command; a damaged one is left out.
     """
-    return [_run_row(record) for record in reversed(read_runs(folder))]
+    rows = []
+    for record in reversed(read_runs(folder)):
+        with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
+            rows.append(_run_row(record))
+    return rows
 
 
 def _run_row(record):
