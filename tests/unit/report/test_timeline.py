@@ -54,3 +54,10 @@ def test_the_figure_has_a_lane_per_step_and_says_the_pauses():
     text = " ".join(ElementTree.fromstring(svg).itertext())
     for words in ("shards", "model", "1 job, 50 s", "pause 23 h 59 min", "seconds of work"):
         assert words in text
+
+
+def test_labels_of_pauses_that_are_near_do_not_overlap():
+    jobs = [job("shards", 100, 1100), job("model", 1, 1100 + DAY), job("model", 100, 1300 + DAY)]
+    line = timeline(jobs)
+    assert len(line.pauses) == 2
+    assert timeline_svg(line, step_table(jobs)).count("pause ") == 1

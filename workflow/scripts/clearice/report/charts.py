@@ -5,7 +5,7 @@ from clearice.report.words import duration
 
 _RED = "#c0392b"
 _LABEL_CHARACTERS, _CELL_CHARACTERS = 24, 15  # that fit
-_TOLD_PAUSES = 3  # more would overlap
+_LABEL_WIDTH = 0.2  # of a pause, on a timeline
 _CELL_IN, _ROW_IN = 1.0, 0.42
 
 
@@ -76,12 +76,13 @@ def timeline_svg(timeline, steps):
             jobs = f"{row['jobs']:,} job{'s' * (row['jobs'] != 1)}"
             end = f"{jobs}, {duration(row['seconds'])}"
             axes.text(1.01, y, end, transform=axes.get_yaxis_transform(), va="center", fontsize=8)
+        free = -length  # from where on a label has room
         for at, seconds in timeline.pauses:
-            axes.axvline(at / divisor, color=INK, lw=1, ls=(0, (2, 2)))
-            if len(timeline.pauses) <= _TOLD_PAUSES:
-                side = "right" if at / divisor > 0.7 * length else "left"
-                words = f" pause {duration(seconds)} "
-                axes.text(at / divisor, -0.62, words, fontsize=8, va="bottom", ha=side)
+            x = at / divisor
+            axes.axvline(x, color=INK, lw=1, ls=(0, (2, 2)))
+            if free <= x <= length * (1 - _LABEL_WIDTH):
+                axes.text(x, -0.62, f" pause {duration(seconds)}", fontsize=8, va="bottom")
+                free = x + length * _LABEL_WIDTH
         axes.set_ylim(len(timeline.lanes) - 0.4, -0.6)
         axes.set_xlim(0, length * 1.005)
         axes.set_yticks(range(len(timeline.lanes)), list(timeline.lanes))
