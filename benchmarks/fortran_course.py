@@ -29,17 +29,11 @@ from clearice.dataset.namelists import dataset_namelists
 from clearice.files import write_json, write_text
 from clearice.micrographs.mrc_writer import write_micrograph
 from clearice.micrographs.simulation.exposure import simulate
+from clearice.report.original import ORIGINAL
 from clearice.shards.record import read_shard_record
 from clearice.shards.sharding import shard_micrograph
 from fortran import Fortran, GpuMemory, eager_losses, rows_of, write_weights
 
-ORIGINAL = {
-    "batches_per_s": [12, 15],
-    "loss_after_an_epoch": [0.06, 0.08],
-    "gpu_memory_gb": 3,
-    "minutes_per_epoch": [8, 12],
-    "patches_per_epoch": 4 * 12.7 * 60 * 10,  # at the 12.7 batches/s and 10 minutes of its Python
-}
 CONFIG = {
     "simulation": {
         "pixel_size_angstrom": 0.66,

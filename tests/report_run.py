@@ -17,6 +17,7 @@ from clearice.micrographs.waiting import STILL_WRITTEN
 from clearice.model.history import COLUMNS, write_history
 from clearice.report.pictures import picture_bytes
 from clearice.tsv import table_text
+from clearice.validation.patch_errors import patch_errors
 from clearice.validation.record import measure
 from clearice.validation.summary import summarise
 from known_denoisers import Convolution
@@ -26,10 +27,12 @@ from shard_files import make_shard
 
 ODD_NAME = "<b>a&b $x_1$"
 SIDE_PX = 48
+GRID = {"size_px": SIDE_PX, "stride_px": SIDE_PX, "cover_border": False}
 BLUR = np.outer([1, 2, 1], [1, 2, 1]) / 16
 FILES = (
-    *("micrographs.tsv", "examples.png", "frc.svg", "frc.tsv", "loss.svg"),
-    *("patches.png", "evidence.tsv", "null_tests.tsv", "parity.svg", "parity.tsv"),
+    *("micrographs.tsv", "examples.png", "frc.svg", "frc.tsv", "loss.svg", "loss.tsv"),
+    *("speed.svg", "speed.tsv", "patches.png", "patches.tsv", "grid.svg", "grid.tsv"),
+    *("evidence.tsv", "null_tests.tsv", "parity.svg", "parity.tsv"),
     *("steps.tsv", "jobs.tsv", "timeline.svg", "timeline.tsv", "disk.tsv", "settings.tsv"),
     *("runs.tsv", "data_specs.md", "baseline.md"),
 )
@@ -110,6 +113,7 @@ class Run:
         about = {"architecture": "simple_cnn", "device": "CPU", "devices": 1, "seconds": 12.0}
         about |= {"torch": "2", "python": "3", "patch_size_px": SIDE_PX, "settings": settings}
         about |= {"target_kind": "halves", "kept_pretrained": False}
+        about |= {"n_patches": {"train": 6, "test": 3}}
         about |= {"model_xxh3": "0" * 16, "stages": [], "anew_because": None}
         write_json(folder / "training.json", {**about, "last_epoch": rows[-1]})
         self.arguments["histories"] = [folder / "history.tsv"]
@@ -147,6 +151,7 @@ class Run:
                 measured = measure(network or Convolution(BLUR), rows, None, "cpu")
                 files["raw"] = made["raw"]
                 record = {**about, "files": files, **measured, "doubts": list(doubts)}
+                record["patches"] = patch_errors(rows, 1.0, GRID) if "target" in judges else None
                 self._add_validation(seed, record)
         return self
 

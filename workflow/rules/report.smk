@@ -27,8 +27,9 @@ rule report:
         files=[
             in_report(name, "Figures" if name.endswith(("svg", "png")) else "Tables")
             for name in (
-                *("micrographs.tsv", "examples.png", "frc.svg", "frc.tsv", "loss.svg"),
-                *("patches.png", "evidence.tsv", "null_tests.tsv", "parity.svg", "parity.tsv"),
+                *("micrographs.tsv", "examples.png", "frc.svg", "frc.tsv", "loss.svg", "loss.tsv"),
+                *("speed.svg", "speed.tsv", "patches.png", "patches.tsv", "grid.svg", "grid.tsv"),
+                *("evidence.tsv", "null_tests.tsv", "parity.svg", "parity.tsv"),
                 *("steps.tsv", "jobs.tsv", "timeline.svg", "timeline.tsv"),
                 *("disk.tsv", "settings.tsv", "runs.tsv"),
                 *("data_specs.md", "baseline.md"),

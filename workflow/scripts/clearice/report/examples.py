@@ -4,7 +4,6 @@ import contextlib
 
 import numpy as np
 
-from clearice.dataset.reader import open_split
 from clearice.micrographs.mrc import open_micrograph
 from clearice.report.pictures import (
     central_view,
@@ -93,33 +92,7 @@ def contrast_limits(images):
     return least - margin, greatest + margin
 
 
-def patch_examples(manifest_path, count):
-    """Return `count` training patches spread over the split: dicts of micrograph, y, x, images.
-
-    Patches wider than a detail are averaged to fit; input and target share one grey scale.
-    """
-    examples = []
-    with open_split(manifest_path, "train") as reader:
-        for i in np.linspace(0, reader.n_patches - 1, min(count, reader.n_patches)).astype(int):
-            micrograph, y, x = reader.where(int(i))
-            views = [whole_view(_Patch(patch), DETAIL_PX) for patch in reader.read(int(i))]
-            limits = common_limits(*(view.image for view in views))
-            examples.append(
-                {
-                    "micrograph": micrograph,
-                    "y": y,
-                    "x": x,
-                    "binning": views[0].binning,
-                    "images": [
-                        (title, grey(view.image, limits))
-                        for title, view in zip(("input", "target"), views, strict=True)
-                    ],
-                }
-            )
-    return examples
-
-
-class _Patch:
+class PatchRows:
     """A patch with the interface of an open micrograph, as far as a view needs it."""
 
     pixel_size_angstrom = None

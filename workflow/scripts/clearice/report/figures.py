@@ -32,39 +32,6 @@ _STYLE = {
 }
 
 
-def loss_svg(histories):
-    """Draw training and test loss against the epoch, with noise floors.
-
-    `histories` maps an architecture to its rows, dicts of epoch, train_loss, test_loss,
-    noise_floor_train, noise_floor_test (numbers, or None where unknown).
-    """
-
-    def draw(axes):
-        for (name, rows), style in zip(histories.items(), _line_styles(), strict=False):
-            prefix = f"{name}, " if len(histories) > 1 else ""
-            marker = "o" if len(rows) <= 20 else None
-            epochs = [row["epoch"] for row in rows]
-            for key, label, color in (
-                ("train_loss", "training", BLUE),
-                ("test_loss", "test", ORANGE),
-            ):
-                values = _numbers([row[key] for row in rows])
-                axes.plot(epochs, values, style, marker=marker, color=color, label=prefix + label)
-        rows = next(iter(histories.values()))
-        for key, label, color in (
-            ("noise_floor_train", "noise floor, training", BLUE),
-            ("noise_floor_test", "noise floor, test", ORANGE),
-        ):
-            if rows[-1][key] is not None:
-                axes.axhline(rows[-1][key], color=color, lw=1, ls=(0, (2, 2)), label=label)
-        axes.set_xlabel("epoch")
-        axes.set_ylabel("mean squared error (variances of the input)", fontsize=8)
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.legend(fontsize=8)
-
-    return svg_of([draw], "loss")
-
-
 def frc_svg(curves, pixel_size_angstrom, judges=("target", "truth")):
     """Draw Fourier ring correlations, a panel a judge: the raw other half, the truth.
 
@@ -79,7 +46,7 @@ def frc_svg(curves, pixel_size_angstrom, judges=("target", "truth")):
         def draw(axes):
             for pair, label, color, style in lines:
                 if pair in curves:
-                    values = _numbers(curves[pair])[1:]
+                    values = numbers(curves[pair])[1:]
                     axes.plot(frequency[1:], values, style, color=color, label=label)
             axes.axhline(0, color=INK, lw=0.6)
             axes.set_ylim(min(-0.1, axes.get_ylim()[0]), 1.02)
@@ -218,10 +185,6 @@ def _png(figure):
     return buffer.getvalue()
 
 
-def _line_styles():
-    return ["-", "--", ":", "-."]
-
-
-def _numbers(values):
+def numbers(values):
     """None becomes NaN, a gap in the line."""
     return np.array([np.nan if value is None else value for value in values], dtype=float)

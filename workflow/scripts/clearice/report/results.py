@@ -17,6 +17,7 @@ from clearice.report.facts import (
     read_micrographs,
 )
 from clearice.report.headlines import headlines
+from clearice.report.patch_sample import look_at
 from clearice.report.validated import ValidationRecords
 
 _STATES = ("failed", "not run", "passed")  # of a verdict, in the order of the page
@@ -83,6 +84,11 @@ class Results:
             self.steps,
             busy_seconds(self.jobs) if self.jobs else None,
         )
+
+    @cached_property
+    def patch_sample(self):
+        """What a look at some patches found: a patch_sample.Sample."""
+        return look_at(self.manifest)
 
     @property
     def pixel_size_angstrom(self):

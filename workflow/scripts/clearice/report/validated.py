@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from clearice.files import read_result
+from clearice.report.patch_losses import worst_losses
 from clearice.validation.summary import without_doubted
 
 EVIDENCE_COLUMNS = ("measure", "better", "raw", "gaussian", "wiener", "denoised")
@@ -14,7 +15,8 @@ _KEPT = ("files", "target", "truth", "picking", "null_tests", "doubts")
 class ValidationRecords:
     """The records of all held-out micrographs, and their summary.
 
-    `by_name` maps a micrograph to what _KEPT names, without curves. `summary` is what
+    `by_name` maps a micrograph to what _KEPT names, without curves, and to `losses`, what
+    patch_losses.worst_losses says of its patches. `summary` is what
     sum_up_validation wrote.
     """
 
@@ -29,7 +31,8 @@ class ValidationRecords:
             target = record["target"] or {}
             curves = {**record["frc"], "transfer": target.pop("transfer", None)}
             self._add_curves(record, {name: c for name, c in curves.items() if c})
-            self.by_name[record["micrograph"]] = {key: record[key] for key in _KEPT}
+            kept = {key: record[key] for key in _KEPT}
+            self.by_name[record["micrograph"]] = kept | {"losses": worst_losses(record["patches"])}
 
     def _add_curves(self, record, curves):
         self._frequency[record["window_px"]] = record["frequency_per_px"]
