@@ -12,6 +12,7 @@ from clearice.report.templates import environment
 
 FORMAT_VERSION = 1
 TEMPLATE = Path(__file__).resolve().parents[4] / "report" / "micrograph.html"
+_IN_SPECTRA = ("raw", "denoised", "truth")  # that of the other half is that of raw
 TITLES = {
     "raw": "raw",
     "denoised": "denoised",
@@ -58,7 +59,8 @@ def page_facts(subject, looked):
     """Return what the template sees."""
     size = subject.pixel_size_angstrom
     seen, row = looked.seen, subject.row
-    spectra = numbers.spectra_figure(*power_spectra(seen), size) if seen else None
+    compared = {role: seen[role] for role in _IN_SPECTRA if role in seen}
+    spectra = numbers.spectra_figure(*power_spectra(compared), size) if seen else None
     rows = picture_rows(seen) if seen else []
     overlay = None
     if looked.header and rows:

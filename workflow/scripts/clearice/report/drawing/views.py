@@ -33,17 +33,20 @@ def look_at(micrograph, pixel_size_angstrom=None):
     height, width = micrograph.height_px, micrograph.width_px
     size = pixel_size_angstrom or micrograph.pixel_size_angstrom
     binned = BinnedView(height, width, WHOLE_PX)
-    centre = _Part(*_middle(height, CENTRE_PX), *_middle(width, CENTRE_PX))
-    windows = [_Part(*box) for box in spectrum_windows(height, width)]
+    top, high, left, wide = *_middle(height, CENTRE_PX), *_middle(width, CENTRE_PX)
+    centre = np.zeros((high, wide), np.float32)
+    boxes = spectrum_windows(height, width)
+    windows = np.zeros((len(boxes), boxes[0][1], boxes[0][3]), np.float32)
+    parts = [_Part(centre, top, left)]
+    parts += [_Part(image, box[0], box[2]) for image, box in zip(windows, boxes, strict=True)]
     for first, rows in micrograph.blocks():
         binned.add(first, rows)
-        for part in (centre, *windows):
+        for part in parts:
             part.add(first, rows)
-    whole, middle = binned.view(size), View(centre.image, 1, size)
-    bad = sum(_without_bad_pixels(image) for image in (whole.image, middle.image))
-    parts = np.stack([part.image for part in windows])
-    np.nan_to_num(parts, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
-    return Seen(whole, middle, parts, bad)
+    whole, middle = binned.view(size), View(centre, 1, size)
+    bad = sum(map(_without_bad_pixels, (whole.image, centre)))
+    _without_bad_pixels(windows)
+    return Seen(whole, middle, windows, bad)
 
 
 def spectrum_windows(height_px, width_px):
@@ -64,18 +67,17 @@ def _middle(length, most):
 
 
 class _Part:
-    """A rectangle of an image, filled from its rows as they come."""
+    """A rectangle of an image, which begins at (top, left), filled from its rows as they come."""
 
-    def __init__(self, top, height, left, width):
-        self._top, self._left = top, left
-        self.image = np.zeros((height, width), np.float32)
+    def __init__(self, image, top, left):
+        self._image, self._top, self._left = image, top, left
 
     def add(self, first, rows):
-        height, width = self.image.shape
+        height, width = self._image.shape
         start, stop = max(first, self._top), min(first + len(rows), self._top + height)
         if start < stop:
             part = rows[start - first : stop - first, self._left : self._left + width]
-            self.image[start - self._top : stop - self._top] = part
+            self._image[start - self._top : stop - self._top] = part
 
 
 def _without_bad_pixels(image):
@@ -88,13 +90,14 @@ def _without_bad_pixels(image):
 
 
 def power_spectra(seen):
-    """Return (frequency_per_px, {role: power}) of images that were Seen, by role, ring by ring.
+    """Return (frequency_per_px, {role: power}) of what is Seen, by role, of raw and others.
 
     In squared units of the micrograph, per pixel: white noise of variance v has the power v. The
     0th ring, whose mean is taken off, is left out.
     """
-    side = next(iter(seen.values())).windows.shape[1]
-    rings = RingSums((side, side), [(role, role) for role in seen])
+    side = seen["raw"].windows.shape[1]
+    others = [role for role in seen if role != "raw"] or ["raw"]
+    rings = RingSums((side, side), [("raw", role) for role in others])
     for windows in zip(*(image.windows for image in seen.values()), strict=True):
         rings.add(dict(zip(seen, windows, strict=True)))
     powers = {role: rings.power(role)[1:].tolist() for role in seen}
