@@ -3,7 +3,7 @@
 Two cases: pairs with their denoised images, as of a usual run, and thousands of sparse files of a
 camera's size, of which nothing was denoised. Records are those of small shards under other names.
 
-By hand: python benchmarks/report_of_many.py   (half an hour on two cores; --case pairs takes a minute)
+By hand: python benchmarks/report_of_many.py   (--case pairs takes a minute)
 """
 
 import argparse

@@ -130,6 +130,7 @@ def validation_summary():
 def draw_inputs(wildcards):
     """Return what tells of each micrograph; the user's own files come and go as they like."""
     look_at_results()
+    forget_lost_pages()
     return {
         "micrographs": "results/dataset/micrographs.tsv",
         "records": shards("json"),
@@ -137,6 +138,20 @@ def draw_inputs(wildcards):
         "denoised_micrographs": denoised_files("mrc"),
         "validation": validation_files(),
     }
+
+
+@functools.cache
+def forget_lost_pages():
+    """Remove the list of pages if one of them is gone: they are no outputs, Snakemake misses none."""
+    drawn = Path("results/report/drawn.tsv")
+    if not workflow.is_main_process or workflow.executor_plugin is None or workflow.touch:
+        return
+    if workflow.dryrun or another_run_writes() or not drawn.is_file():
+        return
+    pages = {f"{row.get('key')}.html" for row in read_table(drawn)}
+    with contextlib.suppress(FileNotFoundError):  # of the folder: then an output is missing, too
+        if not pages <= set(os.listdir("results/report/micrographs")):
+            drawn.unlink()
 
 
 def truths():

@@ -195,7 +195,7 @@ def _validated(job):
 def _drawn(job):
     n = job.n_micrographs
     minutes = n * (0.002 + 0.0005 * job.px / 1e6)
-    return 64 + 160 * job.threads + 0.1 * n, minutes, 2 * n
+    return 128 + 100 * job.threads + 0.1 * n, minutes, 2 * n
 
 
 def _reported(job):
