@@ -35,10 +35,10 @@ def opened(chromium, run):
 
 
 def split(page):
-    """Return where the raw picture ends, a share of the width: what lies there, and the line."""
+    """Return where the raw picture ends, a share of the width; what lies beside it is looked at."""
     at, left, right = page.evaluate(SPLIT)
     assert (left or "raw", right != "raw") == ("raw", True)
-    return at
+    return round(at, 2)
 
 
 def shown(page):
