@@ -76,8 +76,8 @@ def into_page(moments):
     page = PAGE.read_text(encoding="utf-8")
     for name, lines in moments.items():
         block = "\n".join(lines)
-        mark = rf"(<!-- recorded: {name} -->\n```text\n).*?(\n```)"
-        page = re.sub(mark, lambda m, b=block: f"{m[1]}{b}{m[2]}", page, flags=re.S)
+        mark = rf"(<!-- recorded: {name} -->\n```text\n).*?(```)"
+        page = re.sub(mark, lambda m, b=block: f"{m[1]}{b}\n{m[2]}", page, flags=re.S)
     PAGE.write_text(page, encoding="utf-8")
 
 

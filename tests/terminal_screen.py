@@ -4,6 +4,7 @@ import fcntl
 import os
 import pty
 import select
+import signal
 import struct
 import subprocess
 import termios
@@ -57,6 +58,12 @@ class Terminal:
         return found
 
 
+def _sit_at_terminal():
+    """Make standard input the terminal of this new session, whose Ctrl-C is heard."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs ignore it
+
+
 def run_on_terminal(command, watch=lambda terminal: None, columns=80, timeout_s=300, **keywords):
     """Run a command on a Terminal, calling `watch` as it is written to.
 
@@ -69,7 +76,7 @@ def run_on_terminal(command, watch=lambda terminal: None, columns=80, timeout_s=
             stdout=terminal.slave,
             stderr=terminal.slave,
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            preexec_fn=_sit_at_terminal,
             **keywords,
         )
         end = time.monotonic() + timeout_s
