@@ -8,6 +8,7 @@ written by Snakemake, the seals by the function that seals results.
 
 import copy
 import json
+import re
 import struct
 import subprocess
 import sys
@@ -167,9 +168,9 @@ def _later_results(names, held_out):
     binaries = [
         f"{split}_{side}.bin" for split in ("train", "test") for side in ("input", "target")
     ]
-    report = ("index.html", "summary.json", "loss.svg", "frc.svg", "patches.png", "examples.png")
-    report += ("micrographs.tsv", "steps.tsv", "parity.tsv", "frc.tsv")
-    report += ("drawn.tsv", "micrographs/order.js")
+    rule = (REPOSITORY / "workflow" / "rules" / "report.smk").read_text()
+    report = {"index.html", "summary.json", "drawn.tsv", "micrographs/order.js"}
+    report |= set(re.findall(r'"([\w.]+\.(?:svg|png|tsv|md))"', rule))
     verdict = ("output/result.json", "verdict.json", "verdict.txt", "junit.xml")
     model = ("denoiser.safetensors", "history.tsv", "training.json")
     return [

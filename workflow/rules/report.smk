@@ -12,6 +12,21 @@ TEMPLATES = sorted(
     if path.suffix in (".html", ".css", ".js")
 )
 
+# Section of the page -> what it draws and lists beside it (clearice/report/sections).
+BESIDE = {
+    "Micrographs": ("micrographs.tsv",),
+    "Denoised": ("examples.png",),
+    "Validation": ("evidence.tsv", "null_tests.tsv", "frc.svg", "frc.tsv"),
+    "Training": ("loss.svg", "loss.tsv", "speed.svg", "speed.tsv"),
+    "Patches": ("patches.png", "patches.tsv", "grid.svg", "grid.tsv"),
+    "Parity": ("parity.svg", "parity.tsv"),
+    "Costs": (
+        *("steps.tsv", "jobs.tsv", "timeline.svg", "timeline.tsv", "disk.tsv"),
+        *("settings.tsv", "runs.tsv"),
+    ),
+    "To keep": ("data_specs.md", "baseline.md"),
+}
+
 
 report: "../report/captions/workflow.rst"
 
@@ -23,18 +38,7 @@ rule report:
     output:
         page=in_report("index.html", "Report"),
         summary="results/report/summary.json",
-        # Beside the page: what its sections draw and list (clearice/report/sections).
-        files=[
-            in_report(name, "Figures" if name.endswith(("svg", "png")) else "Tables")
-            for name in (
-                *("micrographs.tsv", "examples.png", "frc.svg", "frc.tsv", "loss.svg", "loss.tsv"),
-                *("speed.svg", "speed.tsv", "patches.png", "patches.tsv", "grid.svg", "grid.tsv"),
-                *("evidence.tsv", "null_tests.tsv", "parity.svg", "parity.tsv"),
-                *("steps.tsv", "jobs.tsv", "timeline.svg", "timeline.tsv"),
-                *("disk.tsv", "settings.tsv", "runs.tsv"),
-                *("data_specs.md", "baseline.md"),
-            )
-        ],
+        files=[in_report(name, category) for category, names in BESIDE.items() for name in names],
     log:
         "results/report/report.log",
     benchmark:
