@@ -172,6 +172,21 @@ def test_no_gain_is_green_with_a_failed_null_test(changes, state, value):
 
 
 @pytest.mark.parametrize(
+    ("busy_s", "peak", "value", "detail"),
+    [
+        (85.0, 634.0, "1 min 25 s", "peak memory 634 MiB, largest job"),
+        (0.2, None, "0.2 s", "no job was long enough to be sampled for memory"),
+        (None, 634.0, "unknown", "peak memory 634 MiB, largest job; the times are those of a copy"),
+        (None, None, "unknown", "there are no benchmark files"),
+    ],
+)
+def test_time_and_memory_are_told_as_far_as_they_are_known(busy_s, peak, value, detail):
+    headlines = run(busy_s=busy_s, peak_rss_mib=peak).headlines
+    figure = five_figures(headlines, complete_config({}))[4]
+    assert (figure["value"], figure["detail"]) == (value, detail)
+
+
+@pytest.mark.parametrize(
     ("states", "state", "value"),
     [
         ([], None, "none"),

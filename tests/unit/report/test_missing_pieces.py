@@ -93,11 +93,6 @@ def without_benchmarks(run):
     add_everything(run)
 
 
-def without_pixel_size(run):
-    run.add_dataset(HALVES, tested=["b"], pixel_size_angstrom=None).add_model()
-    run.add_denoised(HALVES, tested=["b"])
-
-
 CASES = [  # what is missing, and what is said of it: section -> words; "head" is the head
     (without_truth, {"validation": r"Not measured: signal-to-noise ratio"}),
     (
@@ -169,7 +164,6 @@ CASES = [  # what is missing, and what is said of it: section -> words; "head" i
             "costs": r"no benchmark files",
         },
     ),
-    (without_pixel_size, {"micrographs": r"–"}),
 ]
 
 

@@ -114,7 +114,12 @@ def _parity(parity):
 
 
 def _cost(facts):
-    if facts["busy_s"] is None:
-        return "Time and memory", "unknown", "there are no benchmark files", None, "#costs"
-    peak = f"peak memory {memory(facts['peak_rss_mib'])}, largest job"
-    return "Time and memory", duration(facts["busy_s"]), peak, None, "#costs"
+    value = "unknown" if facts["busy_s"] is None else duration(facts["busy_s"])
+    peak = facts["peak_rss_mib"]
+    if peak is not None:
+        detail = f"peak memory {memory(peak)}, largest job"
+        detail += "; the times are those of a copy" if facts["busy_s"] is None else ""
+    else:
+        detail = "no job was long enough to be sampled for memory"
+        detail = "there are no benchmark files" if facts["busy_s"] is None else detail
+    return "Time and memory", value, detail, None, "#costs"
