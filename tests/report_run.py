@@ -4,6 +4,7 @@ import base64
 import csv
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 
@@ -213,7 +214,8 @@ class Run:
         outputs = self.outputs()
         arguments = {**self.arguments, **changes}
         section = {**arguments["config"]["report"], **(settings or {})}
-        report(**{**arguments, "config": {**arguments["config"], "report": section}})
+        arguments["config"] = {**arguments["config"], "report": section}
+        report(**{name: _as_of_a_job(value) for name, value in arguments.items()})
         for path in (outputs["summary"], *outputs["files"]):
             assert path.stat().st_size > 0, path
         page = outputs["page"].read_text(encoding="utf-8")
@@ -228,6 +230,13 @@ class Run:
         """Return a table beside the page as dicts."""
         with open(self.results / "report" / name, newline="") as file:
             return list(csv.DictReader(file, delimiter="\t"))
+
+
+def _as_of_a_job(value):
+    """Return paths as text, as Snakemake gives them to a script."""
+    if isinstance(value, list | tuple):
+        return [_as_of_a_job(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
 
 
 class PageChecker(HTMLParser):

@@ -134,7 +134,7 @@ def read_results(
     return Results(
         Path(folder),
         rows,
-        manifest,
+        Path(manifest),
         trained,
         curves,
         judged,
