@@ -11,6 +11,7 @@ import pytest
 from clearice.files import read_json, write_json
 from clearice.report.drawing import pool
 from clearice.report.drawing.kept import Pages, order_script
+from clearice.report.drawing.reading import read_once
 from clearice.report.drawing.views import spectrum_windows
 from conftest import REPOSITORY
 from drawn_run import HOSTILE, DrawnRun, text_of
@@ -241,6 +242,21 @@ print(int(status.split("VmHWM:")[1].split()[0]) / 1024)
     assert process.returncode == 0, process.stderr
     # Not ru_maxrss, which remembers the process before exec. One image alone has 217 MiB.
     assert float(process.stdout) < 180
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="this system has no posix_fadvise")
+def test_what_was_read_of_a_large_file_is_given_back_once(tmp_path, monkeypatch):
+    given, path = [], tmp_path / "large"
+    monkeypatch.setattr(os, "posix_fadvise", lambda fd, *span: given.append(span[:2]))
+    for size, expected in ((1 << 20, []), (64 << 20, [(0, 9 << 20), (9 << 20, 8 << 20)])):
+        with open(path, "wb") as file:
+            file.truncate(size)
+        with read_once(path) as have_read:
+            for mib in (1, 9, 10, 17):
+                have_read(mib << 20)
+        assert given == expected
+    with read_once(tmp_path / "gone") as have_read:
+        have_read(1)
 
 
 def test_what_a_worker_prints_is_no_result(tmp_path):

@@ -8,6 +8,7 @@ from clearice.bridge import users_line
 from clearice.errors import InputError
 from clearice.micrographs.mrc import open_micrograph
 from clearice.report.drawing.header import Header, header_of
+from clearice.report.drawing.reading import read_once
 from clearice.report.drawing.subjects import ROLES
 from clearice.report.drawing.views import Seen, look_at, require_size, residual_of
 from clearice.report.pictures import (
@@ -50,12 +51,15 @@ def look_at_files(subject):
             continue
         path = subject.files[role]
         try:
-            with open_micrograph(path, hashed=False) as micrograph:
+            with (
+                open_micrograph(path, hashed=False) as micrograph,
+                read_once(path) as have_read,
+            ):
                 require_size(path, micrograph, header and header.size_px)
                 if role == "raw":
                     header = header_of(micrograph, subject.states.get(role))
                     size_angstrom = size_angstrom or micrograph.pixel_size_angstrom
-                seen[role] = look_at(micrograph, size_angstrom)
+                seen[role] = look_at(micrograph, size_angstrom, have_read)
         except (InputError, OSError) as error:
             faults.append(users_line(error) or f"{path}: {error}")
             if role == "raw":  # nothing to compare the others with

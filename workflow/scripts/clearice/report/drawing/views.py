@@ -25,10 +25,11 @@ class Seen:
     not_finite: int
 
 
-def look_at(micrograph, pixel_size_angstrom=None):
+def look_at(micrograph, pixel_size_angstrom=None, have_read=lambda n_bytes: None):
     """Return what is Seen of an open micrograph; rows are streamed.
 
-    `pixel_size_angstrom` is used in place of the header's.
+    `pixel_size_angstrom` is used in place of the header's; `have_read` is told how many bytes of
+    pixels have been read.
     """
     height, width = micrograph.height_px, micrograph.width_px
     size = pixel_size_angstrom or micrograph.pixel_size_angstrom
@@ -43,6 +44,7 @@ def look_at(micrograph, pixel_size_angstrom=None):
         binned.add(first, rows)
         for part in parts:
             part.add(first, rows)
+        have_read((first + len(rows)) * width * micrograph.dtype.itemsize)
     whole, middle = binned.view(size), View(centre, 1, size)
     bad = sum(map(_without_bad_pixels, (whole.image, centre)))
     _without_bad_pixels(windows)
