@@ -14,7 +14,8 @@ def show_summary():
     a result, so it goes to standard output; with --quiet all there is nothing.
     """
     reports = [job for job in workflow.dag.jobs if own_name(job.rule.name) == "report"]
-    if not reports or workflow.touch or Quietness.ALL in workflow.output_settings.quiet:
+    quiet = workflow.output_settings.quiet or ()
+    if not reports or workflow.touch or Quietness.ALL in quiet:
         return
     page = os.path.join(workflow.overwrite_workdir or "", reports[0].output.page)  # as typed
     text = f"the report is as it was: {page}"
