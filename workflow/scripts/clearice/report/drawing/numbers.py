@@ -30,7 +30,7 @@ def quality_rows(validation):
     """Return rows {measure, raw, linear, filter, denoised, better} of a record, texts.
 
     `better` says whether denoised is better than the best linear filter, None where it is not
-    known. No rows without a record.
+    known or where both have the same text. No rows without a record.
     """
     rows = []
     for words, path, more_is_better, form in _MEASURES:
@@ -43,7 +43,8 @@ def quality_rows(validation):
         best = (max if more_is_better else min)(linear, key=linear.get, default=None)
         values = [found.get("raw"), linear.get(best), found["denoised"]]
         texts = ["–" if v is None else f"{v:{form}}".replace("-", "−") for v in values]
-        better = best and (found["denoised"] > linear[best]) == more_is_better
+        differs = best is not None and texts[1] != texts[2]
+        better = (found["denoised"] > linear[best]) == more_is_better if differs else None
         row = dict(zip(("raw", "linear", "denoised"), texts, strict=True))
         rows.append({"measure": words, **row, "filter": _LINEAR.get(best, ""), "better": better})
     return rows
