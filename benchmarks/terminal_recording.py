@@ -95,6 +95,10 @@ def main():
     moments["failure"] = recorded(options.folder, options.columns, *cut_short(options.folder))[
         "end"
     ]
+    place = str(options.folder.resolve())
+    moments = {
+        name: [line.replace(place, "RUN") for line in lines] for name, lines in moments.items()
+    }
     for name, lines in moments.items():
         print(f"---- {name}", *lines, sep="\n")
     if options.write:

@@ -64,13 +64,17 @@ def test_a_full_disk_is_one_line_too(tmp_path, capfd, number):
     assert caught.value.code == f"error: {line}"
 
 
-def test_our_own_mistake_keeps_its_traceback(tmp_path):
+def test_our_own_mistake_keeps_its_traceback_in_the_log(tmp_path, capfd):
     def cut(**_):
-        raise ZeroDivisionError
+        raise ValueError("too\nmany")
 
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(SystemExit) as caught:
         run_job(cut, job(tmp_path))
-    assert "ZeroDivisionError" in (tmp_path / "job.log").read_text()
+    assert caught.value.code == 1
+    assert capfd.readouterr().err == "cut: ValueError: too many (the log has the traceback)\n"
+    said = (tmp_path / "job.log").read_text()
+    assert "Traceback" in said
+    assert "ValueError: too" in said
 
 
 def test_a_command_exits_with_the_status_of_main():

@@ -19,7 +19,8 @@ def test_time_left_is_that_of_the_pace_of_finished_jobs():
     (rule,) = tally.active()
     assert rule.left_s(5.0) is None
     for job in range(4):
-        assert tally.finish(job, now=8.0) is None
+        tally.finish(job, now=8.0)
+    assert tally.ended() == []
     assert rule.left_s(8.0) == 12.0
     assert rule.left_s(10.0) == 10.0
     assert rule.left_s(30.0) is None  # slower than before: nobody knows
@@ -36,7 +37,8 @@ def test_a_training_says_itself_how_long_it_takes(tmp_path):
     assert rule.fraction == 0.25
     assert rule.left_s(10.0) == 60.0
     assert rule.left_s(15.0) == 55.0  # while it evaluates it says nothing new
-    assert tally.finish(1, now=80.0) is rule
+    tally.finish(1, now=80.0)
+    assert tally.ended() == [rule]
     assert tally.active() == []
 
 
@@ -56,12 +58,20 @@ def test_jobs_that_a_checkpoint_adds_are_counted():
     tally = Tally()
     tally.plan({"list_micrographs": 1, "total": 1})
     tally.start(1, "list_micrographs", "", None, now=0.0)
-    assert tally.finish(1, now=1.0).name == "list_micrographs"
+    tally.finish(1, now=1.0)
+    assert [rule.name for rule in tally.ended()] == ["list_micrographs"]
     tally.advance(1, 3)
-    for job in (2, 3):
-        tally.start(job, "concatenate_shards", "train", None, now=1.0)
-    assert tally.rules["concatenate_shards"].total == 2
-    assert tally.total == 3
+    tally.start(2, "denoise_micrograph", "m1", None, now=1.0)
+    tally.finish(2, now=2.0)
+    rule = tally.rules["denoise_micrograph"]
+    assert not tally.is_known(rule)
+    assert tally.ended() == []  # one of one is not all: a third job is to come
+    tally.start(3, "denoise_micrograph", "m2", None, now=2.0)
+    assert tally.is_known(rule)
+    tally.finish(3, now=3.0)
+    assert tally.ended() == [rule]
+    assert tally.ended(at_the_end=True) == []
+    assert rule.total == 2
 
 
 def test_a_job_that_is_tried_again_is_one_job():
@@ -71,7 +81,8 @@ def test_a_job_that_is_tried_again_is_one_job():
         tally.start(7, "train_denoiser", "simple_cnn", None, now=float(attempt))
         assert tally.fail(7).title == "train_denoiser simple_cnn"
     tally.start(7, "train_denoiser", "simple_cnn", None, now=9.0)
-    assert tally.finish(7, now=10.0).total == 1
+    tally.finish(7, now=10.0)
+    assert [rule.total for rule in tally.ended()] == [1]
 
 
 def test_what_snakemake_says_of_a_killed_job():

@@ -12,7 +12,7 @@ import sys
 import traceback
 
 from clearice.disk import is_full
-from clearice.errors import InputError
+from clearice.errors import InputError, one_line
 from clearice.job_progress import progress_beside
 from clearice.kept_results import KeptResults
 from clearice.limits import limit_line, why_full
@@ -52,8 +52,8 @@ def run_job(function, snakemake):
     """Call `function` with the job's keywords; its output and errors go to the job's log.
 
     What the user can fix (an InputError, a full disk, a path that cannot be used) ends the job
-    with one line in the log and on standard error and exit status 1; any other exception keeps
-    its traceback, because it is our mistake. The first SIGTERM (Slurm), SIGINT (Ctrl-C) or SIGHUP
+    with one line in the log and on standard error and exit status 1; of any other exception, which
+    is our mistake, the log has the traceback. The first SIGTERM (Slurm), SIGINT (Ctrl-C) or SIGHUP
     (a closed terminal) unwinds the function as SystemExit(128 + its number).
     """
     with contextlib.ExitStack() as stack:
@@ -69,8 +69,10 @@ def run_job(function, snakemake):
             line = users_line(error)
             if line is None:
                 traceback.print_exc()
-                raise
-            print(f"error: {line}", file=sys.stderr)
+                line = one_line(traceback.format_exception_only(error)[-1])
+                line += " (the log has the traceback)" if snakemake.log else ""
+            else:
+                print(f"error: {line}", file=sys.stderr)
             say_on_terminal(f"{snakemake.rule}: {line}")
             sys.exit(1)
 

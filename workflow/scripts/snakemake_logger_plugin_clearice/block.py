@@ -17,9 +17,10 @@ def block(tally, screen, began, now):
     head = (f"{tally.done:,} of {tally.total:,}", f"{duration(now - began)} so far")
     lines = [_row("all jobs", head, done / tally.total, name_width, screen, "bold")]
     for rule in active:
-        left = rule.left_s(now)
-        last = f"{duration(left)} left" if left is not None else duration(now - rule.first_start)
-        counts = (f"{rule.done:,} of {rule.total:,}", last)
+        left, known = rule.left_s(now), tally.is_known(rule)
+        told = known and left is not None
+        last = f"{duration(left)} left" if told else duration(now - rule.first_start)
+        counts = (f"{rule.done:,} of {rule.total:,}" if known else f"{rule.done:,} done", last)
         lines.append(_row(rule.name, counts, rule.fraction, name_width, screen, "cyan"))
         for job in [job for job in rule.running.values() if job.progress][:_SHOWN_JOBS]:
             lines.append(style(shortened(f"  {_said(job, now)}", width), "dim"))
@@ -54,7 +55,8 @@ def in_one_line(tally, now):
         if speaking:
             said += [f"{rule.name} {_said(job, now)}" for job in speaking[:_SHOWN_JOBS]]
         else:
-            left = rule.left_s(now)
-            rest = f", {duration(left)} left" if left is not None else ""
-            said.append(f"{rule.name} {rule.done:,} of {rule.total:,}{rest}")
+            left, known = rule.left_s(now), tally.is_known(rule)
+            rest = f", {duration(left)} left" if known and left is not None else ""
+            total = f"of {rule.total:,}" if known else "done"
+            said.append(f"{rule.name} {rule.done:,} {total}{rest}")
     return "; ".join(said)

@@ -93,6 +93,7 @@ class RunDisplay:
         """Take the block away, and say in the last line how the run ended."""
         self._screen.draw([])
         style = self._screen.style
+        self._tell_ended(now, at_the_end=True)
         if self._dry:
             self._dry.end()
         elif self._interrupted:
@@ -135,13 +136,16 @@ class RunDisplay:
         self._tally.start(record.jobid, record.rule_name, name, log, now, **kind)
 
     def _job_finished(self, record, now):
-        ended = self._tally.finish(record.job_id, now)
-        if ended and ended.worked:
-            spent = duration(now - ended.first_start)
-            self._line(self._mark(f"{ended.name}: {counted(ended.done, 'job')} in {spent}"), now)
+        self._tally.finish(record.job_id, now)
+
+    def _tell_ended(self, now, *, at_the_end=False):
+        for rule in self._tally.ended(at_the_end=at_the_end):
+            spent = duration(rule.last_end - rule.first_start)
+            self._line(self._mark(f"{rule.name}: {counted(rule.done, 'job')} in {spent}"), now)
 
     def _progress(self, record, now):
         self._tally.advance(record.done, record.total)
+        self._tell_ended(now)
         if self._screen.live and now - self._drawn > _DRAWN_EVERY_S:
             self.tick(now)
 

@@ -47,6 +47,8 @@ class Rule:
     first_start: float | None = None
     last_end: float | None = None
     worked: bool = False  # it makes files: not only the name of a target
+    planned: bool = False  # Snakemake said how many jobs; those after a checkpoint come unannounced
+    told: bool = False
     running: dict = dataclasses.field(default_factory=dict)  # id -> Job
 
     @property
@@ -80,7 +82,8 @@ class Tally:
         self.total = counts.get("total", sum(counts.values()))
         for name, count in counts.items():
             if name != "total":
-                self._rule(name).total = count
+                rule = self._rule(name)
+                rule.total, rule.planned = count, True
 
     def start(self, jobid, rule, name, log, now, *, local=True, works=True):
         """A job starts, or is sent to a cluster; `works`: it makes files."""
@@ -89,18 +92,33 @@ class Tally:
         found.first_start = now if found.first_start is None else found.first_start
         if jobid not in self.jobs:  # not one that is tried again
             found.started += 1
-            found.total = max(found.total, found.started)
+            if found.started > found.total:
+                found.total, found.told = found.started, False
         found.worked = found.worked or works
         found.running[jobid] = self.jobs[jobid] = job
 
     def finish(self, jobid, now):
-        """A job has ended well; return its Rule if that was the last of its jobs, else None."""
+        """A job has ended well."""
         if jobid not in self.jobs:
-            return None
+            return
         rule = self.rules[self.jobs[jobid].rule]
         if rule.running.pop(jobid, None) is not None:
             rule.done, rule.last_end = rule.done + 1, now
-        return rule if rule.done == rule.total else None
+
+    def is_known(self, rule):
+        """Say whether the number of jobs of a rule is known, not only that of those that began."""
+        return rule.planned or self.total <= sum(one.total for one in self.rules.values())
+
+    def ended(self, *, at_the_end=False):
+        """Return the rules whose jobs are all done, each once; where nobody knows, at the end."""
+        found = [
+            rule
+            for rule in self.rules.values()
+            if rule.done == rule.total > 0 and not rule.told and (at_the_end or self.is_known(rule))
+        ]
+        for rule in found:
+            rule.told = True
+        return [rule for rule in found if rule.worked]
 
     def fail(self, jobid):
         """A job has failed; return it, None if it is not known."""
