@@ -21,7 +21,7 @@ def block(tally, screen, began, now):
         told = known and left is not None
         last = f"{duration(left)} left" if told else duration(now - rule.first_start)
         counts = (f"{rule.done:,} of {rule.total:,}" if known else f"{rule.done:,} done", last)
-        lines.append(_row(rule.name, counts, rule.fraction, name_width, screen, "cyan"))
+        lines.append(_row(rule.name, counts, known * rule.fraction, name_width, screen, "cyan"))
         for job in [job for job in rule.running.values() if job.progress][:_SHOWN_JOBS]:
             lines.append(style(shortened(f"  {_said(job, now)}", width), "dim"))
     return lines
