@@ -39,6 +39,10 @@ def ends_orderly():
     before = {number: signal.signal(number, stop) for number in stopping_signals()}
     try:
         yield
+    except SystemExit as end:
+        if isinstance(end.code, int) and end.code > 128:  # a training heard the signal itself
+            stopped.append(end.code - 128)
+        raise
     finally:
         if not stopped:
             for number, handler in before.items():
