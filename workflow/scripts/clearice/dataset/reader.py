@@ -124,8 +124,9 @@ class PatchReader:
 
     def where(self, i):
         """Return (micrograph, y, x) of patch `i`: its upper left pixel in the micrograph."""
-        record, k = self.shard(i), i - self._segments[self._segment_of(i)]["first_patch"]
-        return record["micrograph"], record["y"][k], record["x"][k]
+        segment, record = self._segments[self._segment_of(i)], self.shard(i)
+        k = i - segment["first_patch"]
+        return segment["micrograph"], record["y"][k], record["x"][k]
 
     def index_of(self, micrograph, y, x):
         """Return the index of the patch at (y, x) of a micrograph; None if it was not cut."""
