@@ -71,7 +71,9 @@ class LastReport:
         except FileNotFoundError:
             pass
         except (InputError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-            self._changes = {"fault": shortened(f"{FILE}: {type(error).__name__}: {error}")}
+            # Without the path, which may be too long to leave room for what is wrong.
+            said = getattr(error, "what", error)
+            self._changes = {"fault": shortened(f"{FILE}: {type(error).__name__}: {said}")}
 
     def changes(self, state, reasons):
         """Return the changes from the last report to `state`, as changes.in_words takes them.
