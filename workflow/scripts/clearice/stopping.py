@@ -1,5 +1,6 @@
 """The signals that ask a process to end: SIGTERM, SIGINT, and SIGHUP of a terminal that is gone."""
 
+import _thread
 import contextlib
 import os
 import signal
@@ -87,6 +88,25 @@ def stop_whole_run():
     for number in (signal.SIGINT, signal.SIGHUP):
         if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(number, stop)
+
+
+def let_sigterm_end_snakemake():
+    """Let SIGTERM end this Snakemake wherever it reaches it; before Snakemake plans its jobs.
+
+    Its handler takes a lock that the main thread, which it interrupts, may hold: then both wait
+    for ever (seen with 9.27, when a job ended at that moment). Here a thread does its work.
+    """
+    from snakemake.scheduling.job_scheduler import JobScheduler
+
+    handler = JobScheduler.exit_gracefully
+    if handler.__module__ == __name__:  # a module of the workflow has done it
+        return
+
+    def exit_gracefully(scheduler, *arguments):
+        # threading.Thread takes a lock to start, which may be the main thread's, too.
+        _thread.start_new_thread(handler, (scheduler, *arguments))
+
+    JobScheduler.exit_gracefully = exit_gracefully
 
 
 def children(parent):
