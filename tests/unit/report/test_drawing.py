@@ -1,5 +1,6 @@
 """The pages of single micrographs: what they say, and which of them are drawn again."""
 
+import importlib
 import json
 import os
 import re
@@ -259,20 +260,14 @@ def test_what_was_read_of_a_large_file_is_given_back_once(tmp_path, monkeypatch)
         have_read(1)
 
 
-def test_what_a_worker_prints_is_no_result(tmp_path):
+def test_what_a_worker_prints_is_no_result(tmp_path, monkeypatch):
     """`work` may print: the pipe of results is another."""
     (tmp_path / "loud.py").write_text(
         "from clearice.report.drawing.pool import serve\n"
         "def work(item):\n    print('noise')\n    return 2 * item\n"
         "if __name__ == '__main__':\n    serve(work)\n"
     )
-    os.environ["PYTHONPATH"], before = str(tmp_path), os.environ.get("PYTHONPATH")
-    sys.path.insert(0, str(tmp_path))
-    try:
-        import loud
-
-        found = dict(pool.results_of(loud, range(5), 2))
-    finally:
-        sys.path.remove(str(tmp_path))
-        os.environ.pop("PYTHONPATH") if before is None else os.environ.update(PYTHONPATH=before)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.syspath_prepend(tmp_path)
+    found = dict(pool.results_of(importlib.import_module("loud"), range(5), 2))
     assert found == {n: 2 * n for n in range(5)}
