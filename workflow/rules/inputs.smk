@@ -205,6 +205,7 @@ def results_of(*steps):
         ),
         "denoised": lambda: denoised_files("mrc") + denoised_files("json"),
         "validation": lambda: validation_files() + validation_summary(),
+        "report": lambda: [*map(str, rules.draw_micrographs.output + rules.report.output)],
     }
 
     def paths(wildcards):
