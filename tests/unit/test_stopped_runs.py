@@ -1,10 +1,10 @@
-"""Signals that ask a process to end."""
+"""Signals that ask a whole run to end."""
 
 import threading
 
 from snakemake.scheduling.job_scheduler import JobScheduler
 
-from clearice.stopping import let_sigterm_end_snakemake
+from clearice.stopped_runs import let_sigterm_end_snakemake
 
 
 def test_sigterm_does_not_wait_for_the_thread_that_it_interrupts(monkeypatch):
