@@ -6,9 +6,9 @@ import sys
 
 import torch
 
-from clearice.errors import InputError
 from clearice.model.averaging import WeightAverage
 from clearice.model.engines.choice import build_engine
+from clearice.model.optimizers import build_optimizer
 
 _WARM_UP_STEPS = 100  # of the cosine schedule, or a tenth of the training
 _STEPS_BEFORE_CAPTURE = 3  # cuDNN chooses its kernels and the optimizer makes its state in them
@@ -45,7 +45,7 @@ class Optimization:
         self._peak_rate = learning_rate
         if schedule != "constant" and on_gpu and optimizer == "adam":
             learning_rate = torch.tensor(learning_rate, device=device)  # a graph can follow it
-        self.optimizer = _build_optimizer(optimizer, network, learning_rate, on_gpu)
+        self.optimizer = build_optimizer(optimizer, network, learning_rate)
         self._average = WeightAverage(network, total_steps) if average_weights else None
         self._graph, self._full_steps = None, 0
         follows_rate = schedule == "constant" or optimizer == "adam"
@@ -103,7 +103,7 @@ class Optimization:
 
     def _eager_step(self, input_patches, target_patches, pixels, full):
         """Compute loss and gradients, and (alone) the new weights; return the loss."""
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         if not len(input_patches):  # all patches of this batch are other processes'
             return torch.zeros((), device=self.device)
         compute = self.engine.error_and_gradients
@@ -170,24 +170,11 @@ class Optimization:
     def restore(self, state):
         """Take over what `state` returned, perhaps on another kind of device."""
         self.network.load_state_dict(state["network"])
-        theirs, ours = state["optimizer"]["param_groups"], self.optimizer.param_groups
-        for group, own in zip(theirs, ours, strict=True):
-            ours_alone = ("lr", "fused", "foreach", "capturable")
-            group |= {key: own[key] for key in ours_alone if key in own}
         self.optimizer.load_state_dict(state["optimizer"])
         if self._average is not None:
             self._average.restore(state["average"])
         if self.engine.scaler.is_enabled() and state["scaler"]:
             self.engine.scaler.load_state_dict(state["scaler"])
-
-
-def _build_optimizer(name, network, learning_rate, on_gpu):
-    parameters = list(network.parameters())
-    if name == "adam":
-        return torch.optim.Adam(parameters, lr=learning_rate, fused=on_gpu, capturable=on_gpu)
-    if name == "sgd":
-        return torch.optim.SGD(parameters, lr=learning_rate, fused=on_gpu)
-    raise InputError("unknown optimizer", expected="adam | sgd", found=name)
 
 
 class _StepGraph:
