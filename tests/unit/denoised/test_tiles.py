@@ -135,7 +135,8 @@ def test_hot_pixels_are_replaced_before_anything_is_measured():
 def test_overlapping_bands_need_each_row_once(spans):
     image = np.arange(60, dtype=np.float32).reshape(20, 3)
     blocks = (rows for _, rows in MemoryReader(image).blocks())
-    bands = [band.tolist() for band in overlapping_bands(blocks, 3, spans)]
+    buffer = np.empty((max(b - a for a, b in spans), 3), np.float32)
+    bands = [band.tolist() for band in overlapping_bands(blocks, buffer, spans)]
     assert bands == [image[a:b].tolist() for a, b in spans]
 
 

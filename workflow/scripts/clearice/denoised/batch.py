@@ -1,10 +1,12 @@
 """Many micrographs through one network: what is done is skipped, and one that fails stops no other.
 
 On a GPU a few micrographs are under way at once, each in a thread of its own: while one is on the
-device, others are read, surveyed and written, so that files set the pace.
+device, others are read, surveyed and written, so that files set the pace. The device has one at a
+time, the host's memory two images of each.
 """
 
 import concurrent.futures
+import threading
 import time
 
 import torch
@@ -16,7 +18,7 @@ from clearice.disk import disk_full, free_bytes, is_full
 from clearice.errors import InputError
 from clearice.micrographs.mrc import open_micrograph
 
-_AT_ONCE = {"cpu": 1, "cuda": 4}  # micrographs under way: PyTorch itself uses all cores of a CPU
+_AT_ONCE = {"cpu": 1, "cuda": 6}  # micrographs under way: PyTorch itself uses all cores of a CPU
 _HEADER_THREADS = 16  # a network file system answers in milliseconds, whoever waits
 _ITEM_BYTES = {"float32": 4, "float16": 2}
 
@@ -38,6 +40,7 @@ class Batch:
     ):
         self._network, self._model, self._settings = network, model, settings
         self._device, self._asked_to_stop, self._judge = device, stopped, judge
+        self._turn = threading.Lock()
 
     def is_done(self, task):
         """Say whether the result of a tasks.Task exists and is that of unchanged files."""
@@ -120,6 +123,7 @@ class Batch:
             task.pixel_size_angstrom,
             watch=self._watch,
             count=progress.add_pixels,
+            turn=self._turn,
         )
         judgement, doubts = self._judge(task.files[0], facts)
         facts |= judgement
