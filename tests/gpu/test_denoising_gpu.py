@@ -9,10 +9,14 @@ from clearice.denoised.micrograph import load_denoiser
 from clearice.denoised.progress import FileProgress
 from clearice.denoised.tasks import find_tasks
 from clearice.micrographs.mrc import read_micrograph
+from clearice.model.device import set_precision
 from denoise_files import write_image
 from denoise_micrograph import denoise_micrograph
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU here")
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU"),
+]
 MODEL = "general"
 SETTINGS = {
     "dtype": "float16",
@@ -20,6 +24,13 @@ SETTINGS = {
     "hot_pixel_threshold": "auto",
     "average_halves": False,
 }
+
+
+@pytest.fixture(autouse=True)
+def arithmetic():
+    """Leave the process's arithmetic as the other tests expect it."""
+    yield
+    set_precision("float32")
 
 
 def many(paths, folder, **changes):
