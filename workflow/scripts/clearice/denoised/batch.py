@@ -151,7 +151,7 @@ def _state(path):
 
 def _pixels(task):
     try:
-        with open_micrograph(task.files[0]) as reader:
+        with open_micrograph(task.files[0], hashed=False) as reader:
             return reader.height_px * reader.width_px
     except InputError:
         return 0

@@ -95,7 +95,7 @@ def write_denoised(
     Returns the facts of the result as a dict. Raises InputError for files that cannot be used.
     """
     with contextlib.ExitStack() as stack:
-        readers = [stack.enter_context(open_micrograph(path)) for path in files]
+        readers = [stack.enter_context(open_micrograph(path, hashed=False)) for path in files]
         threshold = settings["hot_pixel_threshold"]
         halves = [WatchedRows(r, hot_pixel_limit(r, threshold), watch) for r in readers]
         averaging, pair_doubts = _averaging(halves, readers, settings["average_halves"])
