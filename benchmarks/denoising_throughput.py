@@ -57,6 +57,7 @@ def main():
         for network in NETWORKS:
             shared = ["--network", network, "--directory", folder, "--device", options.device]
             shared += ["--micrographs", options.micrographs, "--seconds", options.seconds]
+            shared += ["--height", options.height, "--width", options.width]
             for kind in ("batch", "alone"):
                 words = [*map(str, shared), "--child", kind]
                 started = time.perf_counter()
@@ -212,6 +213,7 @@ def at_once(options):
     instrument(timing, device)
     tasks = find_tasks([str(folder / "m*.mrc")], folder / "out").tasks
     (folder / "out").mkdir()
+    pixels = options.height * options.width
     for dtype in DTYPES:
         settings = settings_of(dtype)
         for some in (tasks[:WARM_UP], tasks):
@@ -221,7 +223,7 @@ def at_once(options):
             batch = Batch(network, identity, settings, device, late)
             batch._turn = Turn(timing)
             done = 0
-            for task, fault in batch.run(some, Uncounted()):
+            for task, fault in batch.run(some, Uncounted(), pixels):
                 assert fault is None, fault
                 task.output.unlink()  # a file system in memory holds few
                 done, last = done + 1, time.perf_counter()

@@ -4,9 +4,10 @@ import json
 import threading
 
 import pytest
+import torch
 
 from clearice.denoised import micrograph
-from clearice.denoised.batch import Batch
+from clearice.denoised.batch import Batch, _at_once
 from clearice.denoised.micrograph import load_denoiser
 from clearice.denoised.progress import FileProgress
 from clearice.denoised.tasks import find_tasks
@@ -80,3 +81,10 @@ def test_what_is_finished_is_kept_when_it_is_to_end(files, tmp_path):
     ended = [task.name for task, fault in run(files, out, stopped=enough) if fault is None]
     assert 2 < len(ended) < 11
     assert results(out) == sorted(f"{name}.{end}" for name in ended for end in ("json", "mrc"))
+
+
+def test_of_large_micrographs_fewer_are_under_way():
+    gpu, cpu = torch.device("cuda"), torch.device("cpu")
+    sizes_px = [0, 1, 4096 * 4096, 7676 * 7420, 8184 * 11520, 30000 * 30000]
+    assert [_at_once(gpu, size) for size in sizes_px] == [6, 6, 6, 6, 3, 2]
+    assert {_at_once(cpu, size) for size in sizes_px} == {1}

@@ -19,6 +19,7 @@ from clearice.errors import InputError
 from clearice.micrographs.mrc import open_micrograph
 
 _AT_ONCE = {"cpu": 1, "cuda": 6}  # micrographs under way: PyTorch itself uses all cores of a CPU
+_PAGE_LOCKED_BYTES = 3 << 30  # of the host for all of them, or what two need
 _HEADER_THREADS = 16  # a network file system answers in milliseconds, whoever waits
 _ITEM_BYTES = {"float32": 4, "float16": 2}
 
@@ -64,13 +65,14 @@ class Batch:
                 found=f"{free / 2**30:.1f} GiB",
             )
 
-    def run(self, tasks, progress):
+    def run(self, tasks, progress, largest_px=0):
         """Denoise every task; yield (task, None or the line of its error) as each one ends.
 
+        `largest_px` is the most pixels that one has: of large ones fewer are under way at once.
         Ends early, after the micrographs under way have been dropped, when it is to stop. Raises
         InputError for a full disk, and whatever is a mistake of ours.
         """
-        workers = _AT_ONCE.get(self._device.type, 1)
+        workers = _at_once(self._device, largest_px)
         with concurrent.futures.ThreadPoolExecutor(workers) as pool:
             futures = {pool.submit(self._denoise, task, progress): task for task in tasks}
             try:
@@ -140,6 +142,13 @@ class Batch:
             **facts,
             seconds=round(time.perf_counter() - started, 3),
         )
+
+
+def _at_once(device, largest_px):
+    """Return how many micrographs are under way: on a GPU each has two images page-locked."""
+    most = _AT_ONCE.get(device.type, 1)
+    each = 2 * 4 * (1 << max(largest_px - 1, 1).bit_length())  # PyTorch takes powers of two
+    return min(most, max(2, _PAGE_LOCKED_BYTES // each))
 
 
 def _state(path):
