@@ -33,8 +33,9 @@ NETWORKS, DTYPES = ("simple_cnn", "s2d_unet"), ("float16", "float32")
 DISTINCT = 4
 WARM_UP = 6
 # clean: hot pixels and the copy into one piece of memory; wait: for another's turn on the device;
-# device: copies to it and from it, conversion, numbers of the header; sync: fsync.
-PARTS = ("read", "statistics", "clean", "hash", "wait", "device", "network", "write", "sync")
+# device: copies to it and from it, conversion, numbers of the header; judge: would noise look the
+# same (networks that see far alone); sync: fsync.
+PARTS = "read statistics clean hash wait device network judge write sync".split()
 
 
 def main():
@@ -205,6 +206,7 @@ def at_once(options):
     from clearice.denoised.micrograph import load_denoiser
     from clearice.denoised.tasks import find_tasks
     from clearice.model.memory import peak_device_mib, peak_host_mib
+    from clearice.validation.noise_warning import measured_response
 
     folder = Path(options.directory)
     model = folder / f"{options.network}.safetensors"
@@ -214,13 +216,19 @@ def at_once(options):
     tasks = find_tasks([str(folder / "m*.mrc")], folder / "out").tasks
     (folder / "out").mkdir()
     pixels = options.height * options.width
+
+    def judge(path, facts):
+        response = measured_response(network, path, facts["mean"], facts["std"], device)
+        return {"noise_response": response}, []
+
+    judge = timing.measured("judge", judge)
     for dtype in DTYPES:
         settings = settings_of(dtype)
         for some in (tasks[:WARM_UP], tasks):
             timing.seconds = dict.fromkeys(timing.seconds, 0.0)
             started = time.perf_counter()
             late = lambda: time.perf_counter() - started > options.seconds  # noqa: B023, E731
-            batch = Batch(network, identity, settings, device, late)
+            batch = Batch(network, identity, settings, device, late, judge)
             batch._turn = Turn(timing)
             done = 0
             for task, fault in batch.run(some, Uncounted(), pixels):
