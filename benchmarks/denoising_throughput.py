@@ -35,7 +35,10 @@ WARM_UP = 6
 # clean: hot pixels and the copy into one piece of memory; wait: for another's turn on the device;
 # device: copies to it and from it, conversion, numbers of the header; judge: would noise look the
 # same (networks that see far alone); sync: fsync.
-PARTS = "read statistics clean hash wait device network judge write sync".split()
+PARTS = (
+    *("read", "statistics", "clean", "hash", "wait"),
+    *("device", "network", "judge", "write", "sync"),
+)
 
 
 def main():
