@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from clearice.dataset.manifest import SIDES
+from clearice.dataset.segments import SIDES
 from clearice.dataset.store import grow
 from clearice.errors import InputError
 from clearice.files import read_json

@@ -113,9 +113,15 @@ class _Job:
         overlap = (self.patch_px / self.config["patches"]["stride_px"]) ** 2
         return max(1, overlap) * sum(map(math.prod, sizes)) / 1e6
 
-    def shard_mb(self, sizes):
+    def patches_mb(self, sizes):
         """Megabytes of both sides of those patches."""
         return 2 * self.patch_mpx(sizes) * _ITEM_BYTES[self.config["dataset"]["dtype"]]
+
+    def shard_mb(self, sizes):
+        """Megabytes of what is stored of them: patches, planes or both."""
+        planes = 2 * sum(map(math.prod, sizes)) / 1e6 * _ITEM_BYTES[self.config["dataset"]["dtype"]]
+        patches, layout = self.patches_mb(sizes), self.config["dataset"]["layout"]
+        return {"patches": patches, "planes": planes, "both": patches + planes}[layout]
 
     def run_sizes(self):
         """Sizes with as many pixels as all micrographs of the run."""
@@ -131,7 +137,9 @@ def _fetched(job):
 
 
 def _sharded(job):
-    rows = max(min(job.patch_px, height) * width for height, width in job.sizes)
+    rows = 0  # of patches, in memory until they are cut
+    if job.config["dataset"]["layout"] != "planes":
+        rows = max(min(job.patch_px, height) * width for height, width in job.sizes)
     mb = job.shard_mb(job.sizes)
     return 64 + 2 * 4 * rows / _MIB, mb / 600, mb  # written at 10 MB a second at least
 
@@ -141,7 +149,9 @@ def _listed(job):
 
 
 def _concatenated(job):
-    mb = job.shard_mb(job.run_sizes()) if job.config["dataset"]["concatenate"] else 0
+    section = job.config["dataset"]
+    copied = section["concatenate"] and section["layout"] != "planes"
+    mb = job.patches_mb(job.run_sizes()) if copied else 0
     return 160 + 0.02 * job.n_micrographs, mb / 600, mb
 
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from clearice.dataset.manifest import ITEM_BYTES, SIDES, SPLITS
+from clearice.dataset.segments import ITEM_BYTES, SIDES, SPLITS
 from clearice.files import read_result
 from clearice.report.documents import Document, Part, facts
 from clearice.report.words import optional
