@@ -99,3 +99,14 @@ class PlaneReader(SplitReader):
             buffer = memoryview(rows).cast("B")
             self.fill(planes[f"{side}_file"], (y + first) * row_bytes, buffer)
             out[first : first + len(rows)] = rows[:, x : x + out.shape[1]]
+
+
+class MovedPatches:
+    """A view of a PlaneReader for the patches of one epoch, cut at other places."""
+
+    def __init__(self, reader, places):
+        self._reader, self._places = reader, places
+
+    def read_into(self, i, input_patch, target_patch):
+        """Read patch `i` as PlaneReader.read_into does."""
+        self._reader.read_into(i, input_patch, target_patch, at=self._places[i].tolist())

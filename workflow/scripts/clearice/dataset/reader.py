@@ -10,7 +10,7 @@ import numpy as np
 
 from clearice.dataset.manifest import read_manifest
 from clearice.dataset.plane_reader import PlaneReader
-from clearice.dataset.segments import segment_spans
+from clearice.dataset.segments import SPLITS, segment_spans
 from clearice.dataset.split_reader import SplitReader
 from clearice.errors import InputError
 
@@ -30,6 +30,21 @@ def open_split(manifest_path, split):
             found=split,
         )
     return _READERS[manifest["layout"]](manifest, Path(manifest_path).parent, split)
+
+
+def open_planes(manifest_path):
+    """Return split -> PlaneReader of a dataset that stores planes, None for one that does not.
+
+    Planes that are all absent beside patches (a dataset that was copied alone) are as if not
+    stored, unless patches are to be cut anew from them. Raises InputError for a damaged dataset.
+    """
+    manifest, folder = read_manifest(manifest_path), Path(manifest_path).parent
+    spans = [span for split in SPLITS for span in segment_spans(manifest, split)]
+    files = {span.file for span in spans if span.stores == "planes"}
+    needed = manifest["layout"] == "planes" or manifest.get("offsets") == "random"
+    if not files or not (needed or any((folder / name).is_file() for name in files)):
+        return None
+    return {split: PlaneReader(manifest, folder, split) for split in SPLITS}
 
 
 class PatchReader(SplitReader):
