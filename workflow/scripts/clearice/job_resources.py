@@ -26,6 +26,7 @@ _AROUND_MIB, _AROUND_MIB_PER_MICROGRAPH = 380, 0.02
 _START_MIN = 10  # imports from a slow file system, a full node
 
 _TORCH_MIB, _CUDA_MIB = 450, 1800
+_STAGED_MIB = 16  # of planes on their way to the device, per reader thread
 # Of a training step, per pixel of a batch, on a CPU.
 _BYTES_PER_BATCH_PX = {"simple_cnn": 480, "s2d_unet": 260}
 # Of training on a megapixel of patches and evaluating it, on a core and on a GPU: four times what
@@ -164,7 +165,9 @@ def _trained(job):
     on_gpu = settings["device"].startswith("cuda")
     batch_px = settings["batch_size"] * job.patch_px**2
     if on_gpu:
-        mib = settings["devices"] * (_CUDA_MIB + 2 * settings["buffer_mib"])
+        staged = 0 if job.config["dataset"]["layout"] == "patches" else _STAGED_MIB
+        buffers = 2 * settings["buffer_mib"] + staged * settings["reader_threads"]
+        mib = settings["devices"] * (_CUDA_MIB + buffers)
         per_mpx = _GPU_S_PER_MPX[job.architecture] / settings["devices"]
     else:
         step = _BYTES_PER_BATCH_PX[job.architecture] * batch_px / _MIB

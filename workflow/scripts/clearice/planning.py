@@ -181,7 +181,7 @@ def disk_shortages(missing):
                 disk_full(
                     f"what is to be written ({parts})",
                     existing(FOLDERS[kinds[0]]).resolve(),
-                    ", set dataset.layout: planes or a larger patches.stride_px, "
+                    ", set dataset.layout: planes or dataset.dtype: float16, "
                     "or run anyway with --no-hooks",
                     expected=f"{gib(needed)} free",
                     found=gib(free),
