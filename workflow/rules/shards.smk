@@ -39,6 +39,7 @@ rule shard_micrograph:
         states=source_states,
         patches={k: v for k, v in config["patches"].items() if k not in ("scratch", "offsets")},
         dtype=config["dataset"]["dtype"],
+        layout=config["dataset"]["layout"],  # fewer outputs alone trigger no rerun
     script:
         "../scripts/shard_micrograph.py"
 

@@ -69,7 +69,7 @@ def test_rows_of_one_side_are_those_of_the_patch(manifest):
     with open_split(manifest, "train") as reader:
         for i in range(len(reader)):
             for side, patch in zip(("input", "target"), reader.read(i), strict=True):
-                for first, count in ((0, 16), (5, 3), (15, 1)):
+                for first, count in ((0, 16), (5, 3), (15, 1), (7, 0)):
                     rows = reader.read_rows(i, side, first, count)
                     np.testing.assert_array_equal(rows, patch[first : first + count])
         for first, count in ((-1, 2), (15, 2)):
@@ -244,8 +244,7 @@ def test_places_that_the_manifest_does_not_name_are_refused(manifest):
 
 
 @pytest.mark.parametrize("layout", ["planes"])
-def test_a_patch_is_cut_anywhere_in_its_micrograph(manifest, dtype, monkeypatch):
-    monkeypatch.setattr("clearice.dataset.plane_reader._BAND_BYTES", 500)  # a few rows
+def test_a_patch_is_cut_anywhere_in_its_micrograph(manifest, dtype):
     cut = np.empty((16, 16), dtype)
     with open_split(manifest, "train") as reader:
         whole = np.hstack(shard_patches(manifest, "a", "target", dtype))

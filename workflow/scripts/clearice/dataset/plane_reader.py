@@ -7,15 +7,13 @@ from clearice.dataset.split_reader import SplitReader
 from clearice.errors import InputError
 from clearice.wording import made_again
 
-# Whole rows are read and cut: faster than a read for each row of a patch, in memory of this size.
-_BAND_BYTES = 1 << 20
-
 
 class PlaneReader(SplitReader):
     """Reads patches out of planes; patch i is the one that a PatchReader would return."""
 
     def __init__(self, manifest, folder, split):
         super().__init__(manifest, folder, split)
+        self._all_places = None
         self._places = {}  # number of a segment -> (y, x) of its patches, once they were asked for
         spans = segment_spans(manifest, split)
         self._check_sizes(span for span in spans if span.stores == "planes")
@@ -51,12 +49,14 @@ class PlaneReader(SplitReader):
         return tuple(self.places_of(self.segment_of(i))[i - self._first_of(i)])
 
     def places(self):
-        """Return (y, x) of every patch, int64 (n_patches, 2)."""
-        parts = [self.places_of(number) for number in range(len(self.segments))]
-        return np.concatenate([np.array(part, np.int64).reshape(-1, 2) for part in parts])
+        """Return (y, x) of every patch, int64 (n_patches, 2); kept, and not to be written to."""
+        if self._all_places is None:
+            parts = [self.places_of(number) for number in range(len(self.segments))]
+            self._all_places = np.array([place for part in parts for place in part], np.int64)
+        return self._all_places
 
     def places_of(self, number):
-        """Return (y, x) of the patches of a segment, in their order: a list of lists.
+        """Return (y, x) of the patches of a segment, in their order: a list of tuples.
 
         Raises InputError for a record of its shard that is not the manifest's.
         """
@@ -89,16 +89,14 @@ class PlaneReader(SplitReader):
         return self._first_patches[self.segment_of(i)]
 
     def _cut(self, planes, side, y, x, out):
-        """Fill `out`, (count, size), with the rows of a plane from row `y` and column `x` on."""
-        width_px = planes["width_px"]
-        row_bytes = width_px * self.dtype.itemsize
-        count = max(1, min(len(out), _BAND_BYTES // row_bytes))
-        band = np.empty((count, width_px), self.dtype)
-        for first in range(0, len(out), count):
-            rows = band[: min(count, len(out) - first)]
-            buffer = memoryview(rows).cast("B")
-            self.fill(planes[f"{side}_file"], (y + first) * row_bytes, buffer)
-            out[first : first + len(rows)] = rows[:, x : x + out.shape[1]]
+        """Fill `out`, (count, size), with the rows of a plane from row `y` and column `x` on.
+
+        A read for each row: whole rows in one read are several times the bytes, and slower.
+        """
+        row_bytes = planes["width_px"] * self.dtype.itemsize
+        first = y * row_bytes + x * self.dtype.itemsize
+        offsets = range(first, first + len(out) * row_bytes, row_bytes)
+        self.fill_rows(planes[f"{side}_file"], offsets, memoryview(out).cast("B"))
 
 
 class MovedPatches:

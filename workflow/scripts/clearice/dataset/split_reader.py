@@ -114,9 +114,16 @@ class SplitReader:
 
     def fill(self, name, offset, buffer):
         """Read a file from byte `offset` on into all of `buffer`, a memoryview of bytes."""
+        self.fill_rows(name, [offset], buffer)
+
+    def fill_rows(self, name, offsets, buffer):
+        """Read as many bytes of a file from each of `offsets` on, into all of `buffer`."""
+        count = len(buffer) // max(1, len(offsets))
         with self._files.opened(name) as descriptor:
-            while buffer:
-                count = os.preadv(descriptor, [buffer], offset)  # may stop short of what was asked
-                if count == 0:
-                    raise InputError("was cut short while in use", file=self._folder / name)
-                buffer, offset = buffer[count:], offset + count
+            for number, offset in enumerate(offsets):
+                row = buffer[number * count : (number + 1) * count]
+                while row:
+                    done = os.preadv(descriptor, [row], offset)  # may stop short of what was asked
+                    if done == 0:
+                        raise InputError("was cut short while in use", file=self._folder / name)
+                    row, offset = row[done:], offset + done

@@ -65,7 +65,8 @@ def _planes(manifest):
     for split in SPLITS:
         content = manifest["splits"][split]
         n_bytes = sum(2 * plane_bytes(dtype, s["planes"]) for s in content["segments"])
-        rows.append((split, content["n_patches"], len(content["segments"]), dtype, f"{n_bytes:,}"))
+        counts = content["n_patches"], len(content["segments"])
+        rows.append((split, *(f"{count:,}" for count in counts), dtype, f"{n_bytes:,}"))
     places = "at other places in each epoch" if "offsets" in manifest else "at places of a grid"
     where = (
         f"Whole normalised micrographs (planes) as raw little-endian {dtype} without a header, in "

@@ -88,7 +88,10 @@ class PlaneCopier:
 
     def _work(self):
         """Read one piece after the other, until a None."""
-        staging = [_Staging(self._stream) for _ in range(2)] if self._stream else None
+        staging = None
+        if self._stream is not None:
+            torch.cuda.set_device(self._stream.device)  # a thread begins with the first of all
+            staging = [_Staging(self._stream) for _ in range(2)]
         while (task := self._tasks.get()) is not None:
             arrival, after, (reader, number, side, first, destination) = task
             try:
@@ -120,6 +123,7 @@ class _Staging:
         return memoryview(self._pinned.numpy())[:count]
 
     def copy_to(self, destination, after):
+        """Launch the copy of what was read, behind the event `after`."""
         with torch.cuda.stream(self._stream):
             self._stream.wait_event(after)
             destination.copy_(self._pinned[: len(destination)], non_blocking=True)

@@ -24,7 +24,7 @@ from clearice.model.planes.patch_tables import (
 GROUP = 8  # micrographs whose patches are shuffled together where planes are streamed
 _ALIGNMENT_BYTES = 256  # of a plane on the device
 # What is left for everything else: a fixed part and, per pixel of a batch, activations.
-_MARGIN_BYTES, _MARGIN_BYTES_PER_PX = 2 << 30, 1 << 10
+_MARGIN_BYTES, _MARGIN_BYTES_PER_PX = 1 << 30, 1 << 9
 
 
 @dataclasses.dataclass(frozen=True)
