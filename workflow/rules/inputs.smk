@@ -9,7 +9,7 @@ import shlex
 from snakemake.io import contains_wildcard
 
 from clearice.reference.names import bundle_files
-from clearice.shards.record import FILES, LAYOUTS, PATCHES, PLANES
+from clearice.shards.record import FILES, LAYOUTS, PLANES
 from clearice.slurm_jobs import remember_run
 from clearice.tsv import read_table
 
@@ -55,7 +55,7 @@ def stored_sides(stem):
 
 
 def stored(files, keys=MICROGRAPHS):
-    """Return those of `files` (PATCHES, PLANES or both) that shards of this layout have."""
+    """Return those of `files` (names in a record) that shards of this layout have."""
     ends = [end for name, end in LAYOUTS[config["dataset"]["layout"]].items() if name in files]
     return [path for end in ends for path in shards(end, keys)]
 
@@ -73,14 +73,16 @@ def split_shards(wildcards):
 
 def dataset_binaries(wildcards):
     """Return the files that hold the patches, and the planes that they are cut from."""
-    keys = accepted_micrographs()
-    if not CONCATENATED:
-        return stored(PATCHES, keys) + stored(PLANES, keys)
-    return stored(PLANES, keys) + [
+    copied = [
         f"results/dataset/{split}_{side}.bin"
         for split in ("train", "test")
         for side in ("input", "target")
+        if CONCATENATED
     ]
+    in_shards = PLANES if CONCATENATED else FILES
+    if not in_shards.keys() & LAYOUTS[config["dataset"]["layout"]]:
+        return copied  # known before the micrographs are listed
+    return copied + stored(in_shards, accepted_micrographs())
 
 
 def initial_weights(wildcards):
