@@ -11,7 +11,8 @@ from mrc_files import noise_image, write_mrc
 from small_disk import small_disk
 
 
-def test_a_full_disk_leaves_no_shard_that_looks_complete(tmp_path):
+@pytest.mark.parametrize("layout", ["patches", "both"])
+def test_a_full_disk_leaves_no_shard_that_looks_complete(tmp_path, layout):
     halves = [write_mrc(tmp_path / f"{n}.mrc", noise_image(512, 512, n)) for n in range(2)]
     with small_disk(tmp_path / "disk", 4) as disk:  # one side has 3.5 MiB of patches
         command = [
@@ -26,6 +27,7 @@ def test_a_full_disk_leaves_no_shard_that_looks_complete(tmp_path):
             disk / "m",
         ]
         command += ["--patch-size-px", "64", "--stride-px", "32", "--on-error", "skip"]
+        command += ["--layout", layout]
         process = subprocess.run(command, capture_output=True, text=True)
         assert process.stderr == "error: No space left on device; make room and run again\n"
         assert process.returncode == 1
