@@ -36,17 +36,17 @@ TRAINED_PX, BATCHES = 256, 40
 
 
 def shard(folder, halves, layout, dtype, size_px=SIZE_PX):
-    """Cut the pair; return the seconds, the bytes and the path of the record."""
+    """Cut the pair; return seconds, those of the CPU, bytes and the path of the record."""
     patches = {"size_px": size_px, "stride_px": size_px // 2, "target": "halves"}
     names = LAYOUTS[layout].items()
     files = {n if n in PLANES else f"{n}_bin": folder / f"m.{end}" for n, end in names}
     record = folder / "m.json"
     settings = complete_config({"patches": patches})["patches"]
-    started = time.perf_counter()
+    started, cpu_s = time.perf_counter(), time.process_time()
     job = {"micrograph": "m", "patches": settings, "dtype": dtype, "target": str(halves[1])}
     shard_micrograph(str(halves[0]), record, **job, **files)
-    seconds = time.perf_counter() - started
-    return seconds, sum(path.stat().st_size for path in files.values()), record
+    seconds = time.perf_counter() - started, time.process_time() - cpu_s
+    return *seconds, sum(path.stat().st_size for path in files.values()), record
 
 
 def dataset(record, folder):
@@ -107,13 +107,14 @@ def measure(folder, repeats):
     for turn in range(repeats):
         for layout, dtype in KINDS:
             row = found[layout, dtype]
-            seconds, row["bytes"], record = shard(folder, halves, layout, dtype)
+            seconds, cpu_s, row["bytes"], record = shard(folder, halves, layout, dtype)
             row.setdefault("shard_s", []).append(seconds)
+            row.setdefault("shard_cpu_s", []).append(cpu_s)
             manifest = dataset(record, folder)
             for threads in (1, 8):
                 rate = patches_per_second(manifest, threads)
                 row.setdefault(f"pairs_per_s_{threads}", []).append(rate)
-            _, _, record = shard(folder, halves, layout, dtype, TRAINED_PX)
+            *_, record = shard(folder, halves, layout, dtype, TRAINED_PX)
             rate, waiting = batches_per_second(dataset(record, folder))
             row.setdefault("steps_per_s", []).append(rate)
             row.setdefault("waiting", []).append(waiting)

@@ -69,7 +69,7 @@ def test_rows_of_one_side_are_those_of_the_patch(manifest):
     with open_split(manifest, "train") as reader:
         for i in range(len(reader)):
             for side, patch in zip(("input", "target"), reader.read(i), strict=True):
-                for first, count in ((0, 16), (5, 3), (15, 1), (7, 0)):
+                for first, count in ((0, 16), (5, 3), (15, 1)):
                     rows = reader.read_rows(i, side, first, count)
                     np.testing.assert_array_equal(rows, patch[first : first + count])
         for first, count in ((-1, 2), (15, 2)):

@@ -118,7 +118,7 @@ class SplitReader:
 
     def fill_rows(self, name, offsets, buffer):
         """Read as many bytes of a file from each of `offsets` on, into all of `buffer`."""
-        count = len(buffer) // max(1, len(offsets))
+        count = len(buffer) // len(offsets)
         with self._files.opened(name) as descriptor:
             for number, offset in enumerate(offsets):
                 row = buffer[number * count : (number + 1) * count]
