@@ -6,12 +6,25 @@ import numpy as np
 import xxhash
 
 from clearice.files import write_json
+from clearice.shards.record import FILES, LAYOUTS
 
 
 def make_shard(
-    folder, name, *, n=3, size_px=16, dtype="float32", seed=None, rejected=None, **extra
+    folder,
+    name,
+    *,
+    n=3,
+    size_px=16,
+    dtype="float32",
+    seed=None,
+    rejected=None,
+    layout="patches",
+    **extra,
 ):
-    """Write {name}.input.bin, .target.bin and .json with random patches; return the json's path."""
+    """Write a shard of random patches in a `layout`; return the path of its json.
+
+    The planes are the patches beside one another.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     n = 0 if rejected else n
@@ -19,11 +32,14 @@ def make_shard(
     generator = np.random.default_rng(digest if seed is None else seed)
     files = {}
     for side in ("input", "target"):
-        content = generator.normal(size=(n, size_px, size_px)).astype(dtype).tobytes()
-        path = folder / f"{name}.{side}.bin"
-        path.write_bytes(content)
-        facts = {"path": path.name, "bytes": len(content)}
-        files[side] = facts | {"xxh3": xxhash.xxh3_64_hexdigest(content)}
+        patches = generator.normal(size=(n, size_px, size_px)).astype(dtype)
+        stored = {side: patches, f"{side}_plane": patches.swapaxes(0, 1)}
+        for file in LAYOUTS[layout].keys() & stored.keys():
+            content = stored[file].tobytes()
+            path = folder / f"{name}.{FILES[file]}"
+            path.write_bytes(content)
+            facts = {"path": path.name, "bytes": len(content)}
+            files[file] = facts | {"xxh3": xxhash.xxh3_64_hexdigest(content)}
     record = {
         "format_version": 2,
         "micrograph": name,

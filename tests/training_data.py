@@ -9,10 +9,20 @@ import torch
 
 import clearice
 from clearice.config import complete_config
-from clearice.dataset.manifest import NORMALISATION, content_xxh3, data_xxh3
+from clearice.dataset.manifest import (
+    NORMALISATION,
+    build_manifest,
+    content_xxh3,
+    data_xxh3,
+    split_part,
+)
+from clearice.files import write_json
 from clearice.model.distributed import Processes
 from clearice.model.history import write_history
 from clearice.model.training import Training
+from clearice.shards.binary import write_side
+from clearice.shards.patches import patch_origins
+from clearice.shards.record import LAYOUTS, new_record
 
 SCRIPTS = Path(clearice.__file__).parents[1]
 NOISE_FLOOR = 0.25  # variance of the noise of either half: half of that of their difference
@@ -47,6 +57,50 @@ def write_dataset(folder, *, train=(4, 5), test=(3,), size_px=16, dtype="float32
         "half_correlation": {"train": 0.0, "test": 0.0},
     }
     return write_manifest(folder / "manifest.json", manifest)
+
+
+def write_micrographs(
+    folder,
+    layout,
+    *,
+    train=3,
+    test=2,
+    shape=(40, 56),
+    size_px=16,
+    stride_px=8,
+    dtype="float32",
+    offsets="grid",
+    left_out=(),
+):
+    """Write a dataset of whole micrographs in a `layout`; return the path of its manifest.
+
+    Each of them has noisy halves and overlapping patches; `left_out` are places that no patch is
+    cut at. The pixels do not depend on the layout.
+    """
+    parts, (height_px, width_px) = {}, shape
+    places = patch_origins(height_px, width_px, size_px, stride_px).tolist()
+    ys, xs = zip(*(p for p in map(tuple, places) if p not in left_out), strict=True)
+    settings = {"size_px": size_px, "stride_px": stride_px, "cover_border": False}
+    for split, count in (("train", train), ("test", test)):
+        records = []
+        for number in range(count):
+            rng = np.random.default_rng([number, split == "test"])
+            y, x = np.mgrid[:height_px, :width_px] / size_px
+            wave = np.sin(6 * (x + rng.random())) * np.cos(5 * (y + rng.random()))
+            halves = [wave + rng.normal(0, NOISE_FLOOR**0.5, shape) for _ in range(2)]
+            facts = {"n_patches": len(ys), "y": ys, "x": xs, "noise_floor": NOISE_FLOOR}
+            facts |= {"height_px": height_px, "width_px": width_px, "half_correlation": 0.0}
+            name = f"{split}_{number}"
+            record = new_record(name, settings, "halves", dtype, files={}, **facts)
+            for side, rows in zip(("input", "target"), halves, strict=True):
+                ends = LAYOUTS[layout].items()
+                files = {n: folder / f"{name}.{end}" for n, end in ends if n.startswith(side)}
+                record["files"] |= write_side(files, [rows.astype(np.float32)], record)
+            write_json(folder / f"{name}.json", record)
+            records.append((folder / f"{name}.json", record))
+        parts[split] = split_part(records, folder)
+    write_json(folder / "manifest.json", build_manifest(parts, offsets))
+    return folder / "manifest.json"
 
 
 def write_manifest(path, manifest):

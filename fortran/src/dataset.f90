@@ -83,6 +83,10 @@ contains
     data_xxh3 = ''
     read (list, nml=dataset, iostat=status, iomsg=why)
     if (status /= 0) call fail('no readable namelist dataset ('//trim(why)//')', path)
+    if (format_version == known_version .and. layout == 'planes') then
+      call fail('a dataset without patches', path, 'layout patches', 'planes', &
+                'set dataset.layout: both')
+    end if
     if (format_version /= known_version .or. layout /= 'patches') then
       call fail('a dataset of another version', path, 'format_version '// &
                 integer_text(int(known_version, int64))//', layout patches', &

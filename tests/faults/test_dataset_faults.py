@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from clearice.dataset.manifest import SIDES
+from clearice.dataset.segments import SIDES
 from clearice.dataset.store import grow
 from clearice.errors import InputError
 from clearice.files import read_json
@@ -232,9 +232,11 @@ def test_an_edited_shard_is_named_and_nothing_is_lost(tmp_path, stored, edit):
     assert contents(dataset) == undisturbed(tmp_path / "undisturbed", records[:1], records)
 
 
-def test_an_edited_shard_that_is_used_in_place_is_named_too(tmp_path):
-    records = make_shards(tmp_path, 2)
-    binary = tmp_path / "shards" / "m00.input.bin"
+@pytest.mark.parametrize("end", ["input.bin", "input.plane"])
+def test_an_edited_shard_that_is_used_in_place_is_named_too(tmp_path, end):
+    layout = "planes" if end == "input.plane" else "patches"
+    records = [make_shard(tmp_path / "shards", name, layout=layout) for name in ("m00", "m01")]
+    binary = tmp_path / "shards" / f"m00.{end}"
     content = binary.read_bytes()
     segments = tmp_path / "dataset" / "train.json"
     os.utime(binary, ns=(records[0].stat().st_mtime_ns + 10**9,) * 2)
@@ -242,7 +244,7 @@ def test_an_edited_shard_that_is_used_in_place_is_named_too(tmp_path):
     segments.unlink()
     binary.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     os.utime(binary, ns=(records[0].stat().st_mtime_ns + 10**9,) * 2)
-    with pytest.raises(InputError, match=r"m00\.input\.bin: was modified outside the workflow"):
+    with pytest.raises(InputError, match=rf"m00\.{end}: was modified outside the workflow"):
         concatenate_shards(records, [], [], segments, "train")
     assert not segments.exists()
 

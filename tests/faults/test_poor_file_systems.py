@@ -35,8 +35,10 @@ def shards_on_a_good_disk(folder):
         halves = [folder / f"{name}_{half}.mrc" for half in ("EVN", "ODD")]
         others = folder / "truth.mrc", folder / "centres.tsv"
         simulate_micrograph(*halves, *others, name=name, settings=settings)
-        shard = (folder / f"{name}.{end}" for end in ("input.bin", "target.bin", "json"))
-        shard_micrograph(str(halves[0]), *shard, name, config["patches"], target=str(halves[1]))
+        shard = {f"{s}_bin": folder / f"{name}.{s}.bin" for s in ("input", "target")}
+        record = folder / f"{name}.json"
+        job = record, name, config["patches"]
+        shard_micrograph(str(halves[0]), *job, target=str(halves[1]), **shard)
     return {path.name: path.read_bytes() for path in folder.glob("*.bin")}
 
 
@@ -84,8 +86,8 @@ def test_direct_writes_that_are_refused_are_made_without(tmp_path):
     environment, refused = refusing(tmp_path / "disk", tmp_path / "library")
     (tmp_path / "disk").mkdir()
     code = (
-        "import sys, numpy as np; from clearice.shards.binary import DIRECT_BYTES, PatchFile\n"
-        "with PatchFile(sys.argv[1], DIRECT_BYTES // 4096, 4096) as file:\n"
+        "import sys, numpy as np; from clearice.shards.binary import DIRECT_BYTES, RawFile\n"
+        "with RawFile(sys.argv[1], DIRECT_BYTES // 4096, 4096) as file:\n"
         "    file.write(np.ones((1, 4096), np.uint8))\n"
     )
     path = tmp_path / "disk" / "a.bin"

@@ -176,7 +176,8 @@ def test_a_dataset_that_is_cut_short_is_one_line(programs, dataset):
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
-        ("layout", "planes", "a dataset of another version"),
+        ("layout", "planes", "a dataset without patches: expected layout patches, found planes"),
+        ("layout", "tiles", "a dataset of another version"),
         ("format_version", 99, "a dataset of another version"),
         ("dtype", "float16", "patches of another type: expected float32, found float16"),
     ],

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from clearice.micrographs.mrc_writer import write_micrograph
+from clearice.shards.record import LAYOUTS
 from conftest import REPOSITORY
 
 WIDTH_PX, PATCH_PX = 3000, 512
@@ -35,9 +36,9 @@ def halves(tmp_path_factory):
     return pairs
 
 
-def peak_rss_mib(folder, first, second, target):
+def peak_rss_mib(folder, first, second, target, layout):
     command = [sys.executable, "-m", "clearice", "shard", first]
-    command += ["--target", target, "--output", folder / "m"]
+    command += ["--target", target, "--output", folder / "m", "--layout", layout]
     command += ["--patch-size-px", str(PATCH_PX), "--stride-px", str(PATCH_PX)]
     if target == "halves":
         command += ["--target-half", second]
@@ -48,14 +49,23 @@ def peak_rss_mib(folder, first, second, target):
         text=True,
     )
     assert process.returncode == 0, process.stderr
-    for side in ("input", "target"):
-        (folder / f"m.{side}.bin").unlink()
+    for end in LAYOUTS[layout].values():
+        (folder / f"m.{end}").unlink()
     return float(process.stdout)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has another unit outside Linux")
-@pytest.mark.parametrize("target", ["halves", "synthetic_noise", "lowpass"])
-def test_memory_is_bounded_and_does_not_grow_with_the_height(tmp_path, halves, target):
-    peaks = [peak_rss_mib(tmp_path, *pair, target) for pair in halves.values()]
+@pytest.mark.parametrize(
+    ("target", "layout"),
+    [
+        ("halves", "patches"),
+        ("synthetic_noise", "patches"),
+        ("lowpass", "patches"),
+        ("halves", "planes"),
+        ("halves", "both"),
+    ],
+)
+def test_memory_is_bounded_and_does_not_grow_with_the_height(tmp_path, halves, target, layout):
+    peaks = [peak_rss_mib(tmp_path, *pair, target, layout) for pair in halves.values()]
     assert max(peaks) < LIMIT_MIB
     assert peaks[1] < peaks[0] + GROWTH_MIB

@@ -97,3 +97,13 @@ def test_a_mistake_is_one_line_with_key_expected_and_found(config, words):
     assert text.startswith("config.yaml: ")
     for word in words:
         assert word in text
+
+
+def test_random_offsets_need_planes():
+    complete_config({"patches": {"offsets": "random"}, "dataset": {"layout": "both"}})
+    with pytest.raises(InputError) as caught:
+        complete_config({"patches": {"offsets": "random"}})
+    assert str(caught.value) == (
+        "config.yaml: patches.offsets: random needs planes to cut from: expected dataset.layout "
+        "planes or both, found patches; set dataset.layout: planes, or patches.offsets: grid"
+    )

@@ -102,6 +102,20 @@ def test_the_disk_of_a_shard_is_that_of_its_patches():
     assert asked("concatenate_shards", [EMPIAR_10025], listed).disk_mb == 1
 
 
+def test_planes_ask_for_less_disk_memory_and_no_copy():
+    patches = asked("shard_micrograph", [EMPIAR_10025])
+    planes, both = (
+        asked("shard_micrograph", [EMPIAR_10025], settings(dataset={"layout": layout}))
+        for layout in ("planes", "both")
+    )
+    plane_mb = 2 * 7676 * 7420 * 4 / 1e6
+    assert planes.disk_mb == pytest.approx(plane_mb, abs=2)
+    assert both.disk_mb == pytest.approx(patches.disk_mb + plane_mb, abs=2)
+    assert planes.mem_mb < both.mem_mb == patches.mem_mb
+    config = settings(dataset={"layout": "planes"})
+    assert asked("concatenate_shards", [EMPIAR_10025], config).disk_mb == 1
+
+
 def test_a_training_asks_for_its_network_batch_threads_and_device():
     def training(threads=1, n_micrographs=196, **model):
         model = {"epochs": 10, "device": "cpu"} | model

@@ -98,6 +98,21 @@ def test_a_disk_too_small_is_said_before_anything_is_written(tmp_path, run, monk
     assert "expected 517.6 GiB free, found 500.0 GiB" in text
     capsys.readouterr()
     plan(config | {"dataset": config["dataset"] | {"concatenate": False}})
+    capsys.readouterr()
+    for layout, dtype, written in (
+        ("planes", "float16", "41.6 GiB"),  # 44.65 GB
+        ("planes", "float32", "83.2 GiB"),
+        ("both", "float16", "171.0 GiB"),
+    ):
+        section = config["dataset"] | {"layout": layout, "dtype": dtype}
+        plan(config | {"dataset": section})
+        text = " ".join(capsys.readouterr().out.split())
+        assert f"layout {layout}; as patches" in text
+        assert f"shards {written} {written}" in text
+        if layout == "planes":
+            assert "results/dataset" not in text
+            patches = {"float16": "129.4 GiB", "float32": "258.8 GiB"}[dtype]
+            assert f"layout planes; as patches {patches}, as planes {written}" in text
     plan(config | {"dataset": config["dataset"] | {"dtype": "float16"}})
 
 

@@ -1,8 +1,9 @@
 """Split the micrographs and concatenate their shards into the dataset.
 
-READS   results/shards/{micrograph}.{input.bin,target.bin,json}
+READS   results/shards/{micrograph}.{input.bin,target.bin,json}, and .input.plane and .target.plane
 WRITES  results/dataset/micrographs.tsv, {train,test}_{input,target}.bin, {train,test}.json and
-        manifest.json, manifest.nml; with dataset.concatenate false no binaries: the manifest points at the shards
+        manifest.json, manifest.nml; with dataset.concatenate false, and with dataset.layout planes,
+        no binaries: the manifest points at the shards
 
 The binaries are hard links into results/dataset/.store, where they grow (docs/formats.md).
 """
@@ -46,7 +47,7 @@ rule concatenate_shards:
                 f"{side}_bin": f"results/dataset/{{split}}_{side}.bin"
                 for side in ("input", "target")
             }
-            if config["dataset"]["concatenate"]
+            if CONCATENATED
             else {}
         ),
         segments="results/dataset/{split}.json",
@@ -61,7 +62,7 @@ rule concatenate_shards:
     params:
         code=code_of("concatenate_shards"),
         split="{split}",
-        concatenate=config["dataset"]["concatenate"],  # outputs alone trigger no rerun
+        concatenate=CONCATENATED,  # outputs alone trigger no rerun
     script:
         "../scripts/concatenate_shards.py"
 
@@ -84,5 +85,6 @@ rule write_manifest:
         **asks("write_manifest"),
     params:
         code=code_of("write_manifest"),
+        offsets=config["patches"]["offsets"],
     script:
         "../scripts/write_manifest.py"

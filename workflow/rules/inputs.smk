@@ -9,8 +9,12 @@ import shlex
 from snakemake.io import contains_wildcard
 
 from clearice.reference.names import bundle_files
+from clearice.shards.record import FILES, LAYOUTS, PLANES
 from clearice.slurm_jobs import remember_run
 from clearice.tsv import read_table
+
+# Planes are never copied.
+CONCATENATED = config["dataset"]["concatenate"] and config["dataset"]["layout"] != "planes"
 
 
 def plain(files):
@@ -44,26 +48,41 @@ def accepted_micrographs(split=None):
     return [key_of(row["micrograph"]) for row in kept]
 
 
+def stored_sides(stem):
+    """Return keyword of shard_micrograph -> file, for the binaries of a shard."""
+    files = LAYOUTS[config["dataset"]["layout"]]
+    return {n if n in PLANES else f"{n}_bin": f"{stem}.{end}" for n, end in files.items()}
+
+
+def stored(files, keys=MICROGRAPHS):
+    """Return those of `files` (names in a record) that shards of this layout have."""
+    ends = [end for name, end in LAYOUTS[config["dataset"]["layout"]].items() if name in files]
+    return [path for end in ends for path in shards(end, keys)]
+
+
 def split_shards(wildcards):
     """Return the shards of one split."""
     keys = accepted_micrographs(wildcards.split)
     return {
         "records": shards("json", keys),
-        "input_bins": shards("input.bin", keys),
-        "target_bins": shards("target.bin", keys),
+        "input_bins": stored(("input",), keys),
+        "target_bins": stored(("target",), keys),
+        "planes": stored(PLANES, keys),
     }
 
 
 def dataset_binaries(wildcards):
-    """Return the files that hold the patches."""
-    if config["dataset"]["concatenate"]:
-        return [
-            f"results/dataset/{split}_{side}.bin"
-            for split in ("train", "test")
-            for side in ("input", "target")
-        ]
-    keys = accepted_micrographs()
-    return shards("input.bin", keys) + shards("target.bin", keys)
+    """Return the files that hold the patches, and the planes that they are cut from."""
+    copied = [
+        f"results/dataset/{split}_{side}.bin"
+        for split in ("train", "test")
+        for side in ("input", "target")
+        if CONCATENATED
+    ]
+    in_shards = PLANES if CONCATENATED else FILES
+    if not in_shards.keys() & LAYOUTS[config["dataset"]["layout"]]:
+        return copied  # known before the micrographs are listed
+    return copied + stored(in_shards, accepted_micrographs())
 
 
 def initial_weights(wildcards):
@@ -191,7 +210,7 @@ def results_of(*steps):
     """
     files = {
         "micrographs": made_micrographs,
-        "shards": lambda: shards("json") + shards("input.bin") + shards("target.bin"),
+        "shards": lambda: shards("json") + stored(FILES),
         "dataset": lambda: dataset_binaries(None)
         + [
             f"results/dataset/{name}"

@@ -1,17 +1,17 @@
-"""Cut micrographs into patch shards.
+"""Cut micrographs into shards.
 
 READS   the micrographs named in config.yaml
-WRITES  results/shards/{micrograph}.{input.bin,target.bin,json}
+WRITES  results/shards/{micrograph}.{input.bin,target.bin,json}, of patches; with dataset.layout
+        planes .input.plane and .target.plane instead, with both all of them
 """
 
 
 rule shard_micrograph:
-    """Stream one micrograph (or one pair of halves) into a shard of normalised patches."""
+    """Stream one micrograph (or one pair of halves) into a shard, normalised."""
     input:
         unpack(shard_inputs),
     output:
-        input_bin="results/shards/{micrograph}.input.bin",
-        target_bin="results/shards/{micrograph}.target.bin",
+        **stored_sides("results/shards/{micrograph}"),
         record="results/shards/{micrograph}.json",
     log:
         "results/shards/{micrograph}.log",
@@ -37,8 +37,9 @@ rule shard_micrograph:
         was_there=lambda wildcards: MICROGRAPHS[wildcards.micrograph].is_there
         and config["micrographs"]["source"] == "files",
         states=source_states,
-        patches={k: v for k, v in config["patches"].items() if k != "scratch"},
+        patches={k: v for k, v in config["patches"].items() if k not in ("scratch", "offsets")},
         dtype=config["dataset"]["dtype"],
+        layout=config["dataset"]["layout"],  # fewer outputs alone trigger no rerun
     script:
         "../scripts/shard_micrograph.py"
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from clearice.bridge import run_job
 from clearice.dataset.copying import check_shard
-from clearice.dataset.manifest import SIDES, split_part
+from clearice.dataset.manifest import split_part
+from clearice.dataset.segments import SIDES
 from clearice.dataset.store import full_disk_is_one_line, grow, publish, sorted_by_name
 from clearice.files import write_json
 from clearice.seals import aside_of
@@ -24,9 +25,9 @@ def concatenate_shards(
     """Write the split's binaries and `segments`, the split's part of the manifest (json).
 
     `records`: paths of the shards' json, beside which lie the binaries that they name
-    (`input_bins` and `target_bins`, listed for Snakemake to wait for). Without `input_bin` and
-    `target_bin` nothing is copied, the segments point at the shards, and older binaries are
-    removed. Returns path -> [(bytes, XXH3-64, micrograph), ...] of the binaries.
+    (`input_bins`, `target_bins` and `planes`, listed for Snakemake to wait for). Without
+    `input_bin` and `target_bin` nothing is copied, the segments point at the shards, and older
+    binaries are removed. Returns path -> [(bytes, XXH3-64, micrograph), ...] of the binaries.
     """
     shards = [(path, read_shard_record(path)) for path in records]
     folder = Path(segments).parent
@@ -38,7 +39,8 @@ def concatenate_shards(
             write_json(segments, split_part(checked(shards), folder))
             if store.exists():
                 print(
-                    f"{store} is not used with dataset.concatenate: false; delete it to free space"
+                    f"{store} is not used with dataset.concatenate: false, nor with planes alone; "
+                    "delete it to free space"
                 )
             return None
         stamp = folder / f"concatenate_shards.{split}.benchmark.tsv"

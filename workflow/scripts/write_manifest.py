@@ -8,10 +8,10 @@ from clearice.files import read_result, write_json, write_text
 from clearice.wording import made_again
 
 
-def write_manifest(train, test, manifest, namelists):
+def write_manifest(train, test, manifest, namelists, offsets="grid", **_only_for_the_workflow):
     """Join the two splits' segments (paths of train.json and test.json) into `manifest`.
 
-    `namelists` is its twin for programs that read no JSON.
+    `namelists` is its twin for programs that read no JSON; `offsets` is patches.offsets.
     Raises InputError when a micrograph is in both splits or they don't fit together.
     """
     parts = {"train": read_result(train), "test": read_result(test)}
@@ -22,7 +22,7 @@ def write_manifest(train, test, manifest, namelists):
             file=manifest,
             advice=made_again(train, test),
         )
-    write_json(manifest, build_manifest(parts))
+    write_json(manifest, build_manifest(parts, offsets))
     write_text(namelists, dataset_namelists(read_manifest(manifest)))
     for split, part in parts.items():
         print(f"{split}: {part['n_patches']} patches of {len(part['segments'])} micrographs")

@@ -1,6 +1,7 @@
 """Reading: every patch of the manifest is the patch of its shard, whoever reads it and how."""
 
 import concurrent.futures
+import functools
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from clearice.dataset.reader import open_split
 from clearice.errors import InputError
 from clearice.files import read_json, write_json
 from clearice.micrographs.mrc_writer import write_micrograph
+from clearice.shards.record import LAYOUTS, PLANES
 from clearice.shards.sharding import shard_micrograph
 from shard_files import make_shard
 
@@ -23,12 +25,18 @@ def dtype(request):
     return request.param
 
 
+@pytest.fixture(params=LAYOUTS)
+def layout(request):
+    return request.param
+
+
 @pytest.fixture
-def manifest(tmp_path, dtype):
+def manifest(tmp_path, dtype, layout):
     """A dataset that points at its shards (concatenate: false)."""
     folder, parts = tmp_path / "dataset", {}
+    make = functools.partial(make_shard, tmp_path / "shards", dtype=dtype, layout=layout)
     for split, counts in COUNTS.items():
-        paths = [make_shard(tmp_path / "shards", m, n=n, dtype=dtype) for m, n in counts.items()]
+        paths = [make(m, n=n) for m, n in counts.items()]
         parts[split] = split_part([(path, read_json(path)) for path in paths], folder)
     write_json(folder / "manifest.json", build_manifest(parts))
     return folder / "manifest.json"
@@ -36,7 +44,9 @@ def manifest(tmp_path, dtype):
 
 def shard_patches(manifest, micrograph, side, dtype):
     path = manifest.parent.parent / "shards" / f"{micrograph}.{side}.bin"
-    return np.fromfile(path, dtype).reshape(-1, 16, 16)
+    if path.exists():
+        return np.fromfile(path, dtype).reshape(-1, 16, 16)
+    return np.fromfile(path.with_suffix(".plane"), dtype).reshape(16, -1, 16).swapaxes(0, 1)
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
@@ -75,7 +85,7 @@ def test_a_patch_is_found_by_its_place(manifest):
         assert reader.index_of("nobody", 0, 0) is None
 
 
-def test_patches_of_real_shards_lie_where_the_reader_says(tmp_path):
+def test_patches_of_real_shards_lie_where_the_reader_says(tmp_path, layout):
     patches = {"size_px": 32, "stride_px": 24, "cover_border": True, "target": "halves"}
     parts, images = {}, {}
     for seed, (split, name) in enumerate([("train", "a"), ("test", "b")]):
@@ -86,7 +96,10 @@ def test_patches_of_real_shards_lie_where_the_reader_says(tmp_path):
         for path, half in zip(paths, halves, strict=True):
             write_micrograph(path, [half], 70, 90, pixel_size_angstrom=1.0, label="test")
         record = tmp_path / f"{name}.json"
-        bins = {f"{s}_bin": tmp_path / f"{name}.{s}.bin" for s in ("input", "target")}
+        bins = {
+            file if file in PLANES else f"{file}_bin": tmp_path / f"{name}.{end}"
+            for file, end in LAYOUTS[layout].items()
+        }
         settings = complete_config({"patches": patches})["patches"]
         arguments = {"micrograph": name, "patches": settings, "target": paths[1]}
         shard_micrograph(paths[0], record=record, **bins, **arguments)
@@ -131,23 +144,25 @@ def test_arrays_that_do_not_fit_are_refused(manifest, dtype):
                 reader.read(i)
 
 
-def test_a_short_or_missing_file_is_named(manifest):
-    shard = manifest.parent.parent / "shards" / "c.target.bin"
+def test_a_short_or_missing_file_is_named(manifest, layout):
+    end = "target.plane" if layout == "planes" else "target.bin"
+    shard = manifest.parent.parent / "shards" / f"c.{end}"
     content = shard.read_bytes()
     shard.write_bytes(content[:-1])
-    with pytest.raises(InputError, match=r"c\.target\.bin: shorter than the manifest says"):
+    with pytest.raises(InputError, match=rf"c\.{end}: shorter than the manifest says"):
         open_split(manifest, "train")
     shard.unlink()
-    with pytest.raises(InputError, match=r"c\.target\.bin: no such file"):
+    with pytest.raises(InputError, match=rf"c\.{end}: no such file"):
         open_split(manifest, "train")
     with pytest.raises(InputError, match=r"no such split: expected train \| test"):
         open_split(manifest, "validation")
 
 
-def test_a_file_cut_while_it_is_read_is_an_error_not_old_memory(manifest):
+def test_a_file_cut_while_it_is_read_is_an_error_not_old_memory(manifest, layout):
+    end = "input.plane" if layout == "planes" else "input.bin"
     with open_split(manifest, "test") as reader:
-        (manifest.parent.parent / "shards" / "b.input.bin").write_bytes(b"")
-        with pytest.raises(InputError, match=r"b\.input\.bin: was cut short"):
+        (manifest.parent.parent / "shards" / f"b.{end}").write_bytes(b"")
+        with pytest.raises(InputError, match=rf"b\.{end}: was cut short"):
             reader.read(1)
 
 
@@ -168,7 +183,9 @@ SEGMENT = ("splits", "train", "segments", 1)
     ("change", "message"),
     [
         (_set(["format_version"], 1), "unknown format_version: expected 2, found 1"),
-        (_set(["layout"], "planes"), "layout: 'planes' is not one of"),
+        (_set(["layout"], "tiles"), "layout: 'tiles' is not one of"),
+        (_set(["layout"], "planes"), "train a: names patches, or names none, unlike layout planes"),
+        (_set(["offsets"], "random"), "train a: names no planes"),
         (_set(["dtype"], "float64"), "dtype: 'float64' is not one of"),
         (_set([*SEGMENT, "first_patch"], 2), "train c: first_patch: expected 3, found 2"),
         (_set([*SEGMENT, "n_patches"], 0), "0 is less than the minimum"),
@@ -182,6 +199,7 @@ SEGMENT = ("splits", "train", "segments", 1)
         (_set(["remark"], "by hand"), "remark"),
     ],
 )
+@pytest.mark.parametrize("layout", ["patches"])
 def test_a_manifest_that_contradicts_itself_is_refused(manifest, change, message):
     content = read_manifest(manifest)
     change(content)
@@ -190,6 +208,76 @@ def test_a_manifest_that_contradicts_itself_is_refused(manifest, change, message
         read_manifest(manifest)
     assert str(caught.value).startswith(str(manifest))
     assert "\n" not in str(caught.value)
+
+
+PLANES_OF_C = (*SEGMENT, "planes")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_set(["layout"], "patches"), "unlike layout patches"),
+        (_set([*PLANES_OF_C, "height_px"], 15), "train c: planes smaller than a patch"),
+        (_set([*PLANES_OF_C, "input_file"], "../shards/a.input.plane"), "another segment's, too"),
+        (_set([*PLANES_OF_C, "places_xxh3"], "0" * 16), "data_xxh3"),
+        (_set([*PLANES_OF_C, "input_xxh3"], "0" * 16), "data_xxh3"),
+        (_set([*PLANES_OF_C], None), "planes: None is not of type"),
+        (_set(["offsets"], "random"), "data_xxh3"),
+    ],
+)
+@pytest.mark.parametrize("layout", ["planes"])
+def test_a_manifest_of_planes_that_contradicts_itself_is_refused(manifest, change, message):
+    content = read_manifest(manifest)
+    change(content)
+    write_json(manifest, content)
+    with pytest.raises(InputError, match=message):
+        read_manifest(manifest)
+
+
+@pytest.mark.parametrize("layout", ["planes"])
+def test_places_that_the_manifest_does_not_name_are_refused(manifest):
+    shard = manifest.parent.parent / "shards" / "b.json"
+    write_json(shard, read_json(shard) | {"x": [0, 15]})
+    words = r"b\.json: names other places of patches than"
+    with open_split(manifest, "test") as reader, pytest.raises(InputError, match=words):
+        reader.read(0)
+
+
+@pytest.mark.parametrize("layout", ["planes"])
+def test_a_patch_is_cut_anywhere_in_its_micrograph(manifest, dtype):
+    cut = np.empty((16, 16), dtype)
+    with open_split(manifest, "train") as reader:
+        whole = np.hstack(shard_patches(manifest, "a", "target", dtype))
+        reader.read_into(1, None, cut, at=(0, 29))
+        np.testing.assert_array_equal(cut, whole[:, 29:45])
+        for place in ((1, 0), (0, 33), (-1, 0)):
+            with pytest.raises(IndexError, match="no patch at"):
+                reader.read_into(1, None, cut, at=place)
+
+
+def test_planes_beside_patches_change_no_name_of_the_data(tmp_path):
+    hashes = {}
+    for layout in LAYOUTS:
+        folder = tmp_path / layout
+        paths = {s: [make_shard(folder, s, layout=layout)] for s in ("train", "test")}
+        parts = {
+            s: split_part([(p, read_json(p)) for p in found], folder) for s, found in paths.items()
+        }
+        hashes[layout] = build_manifest(parts)["data_xxh3"]
+    assert hashes["patches"] == hashes["both"] != hashes["planes"]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_random_offsets_need_planes_and_name_other_data(tmp_path, layout):
+    paths = {s: make_shard(tmp_path, s, layout=layout) for s in ("train", "test")}
+    parts = {s: split_part([(path, read_json(path))], tmp_path) for s, path in paths.items()}
+    if layout == "patches":
+        with pytest.raises(InputError, match=r"patches\.offsets"):
+            build_manifest(parts, "random")
+        return
+    manifest = build_manifest(parts, "random")
+    assert manifest["offsets"] == "random"
+    assert manifest["data_xxh3"] != build_manifest(parts)["data_xxh3"]
 
 
 @pytest.mark.parametrize("content", [None, "", "[]", "<html>"])

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clearice.dataset import copying
-from clearice.dataset.manifest import SIDES, read_manifest
+from clearice.dataset.manifest import read_manifest
 from clearice.dataset.reader import open_split
+from clearice.dataset.segments import SIDES
 from clearice.errors import InputError
 from clearice.files import read_json, xxh3_of_file
 from clearice.locks import only_process

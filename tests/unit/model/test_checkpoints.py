@@ -23,7 +23,7 @@ def manifest(tmp_path):
 def state_of(**changes):
     """Return the state of a training that has not begun."""
     state = {key: {} for key in ("identity", "totals", "network", "optimizer", "scaler")}
-    state |= dict.fromkeys(("epoch", "batch", "step", "seconds", "interruptions"), 0)
+    state |= dict.fromkeys(("epoch", "batch", "step", "grouped", "seconds", "interruptions"), 0)
     return {**state, "rows": [], "average": None, "rng": None, "device_rng": None, **changes}
 
 

@@ -65,6 +65,21 @@ def test_a_dataset_that_was_not_concatenated_is_described_as_it_is(full):
     assert ".bin" not in specs
 
 
+def test_a_dataset_of_planes_is_described_as_it_is(tmp_path):
+    run = add_everything(Run(tmp_path))
+    path = results_of(run).manifest
+    manifest = read_json(path)
+    for split in manifest["splits"].values():
+        for segment in split["segments"]:
+            segment["planes"] = {"height_px": 100, "width_px": 60}
+    write_json(path, manifest | {"layout": "planes", "offsets": "random"})
+    specs = markdown(documents_of(run, {"dataset": {"layout": "planes"}})[0])
+    assert "Whole normalised micrographs (planes)" in specs
+    assert "at other places in each epoch" in specs
+    assert ".bin" not in specs
+    assert f"{2 * 100 * 60 * 4 * len(manifest['splits']['test']['segments']):,}" in specs
+
+
 def test_they_are_the_same_whenever_and_wherever_they_are_written(tmp_path):
     texts = []
     for place in ("here", "there"):

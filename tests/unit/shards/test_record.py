@@ -9,7 +9,7 @@ import xxhash
 
 from clearice.errors import InputError
 from clearice.shards import binary
-from clearice.shards.binary import write_patches
+from clearice.shards.binary import write_side
 from clearice.shards.record import (
     new_record,
     read_shard_record,
@@ -73,7 +73,8 @@ def test_patches_are_written_little_endian_and_hashed(tmp_path, dtype):
     image = np.random.default_rng(0).random((6, 8), np.float32)
     record = record_of(y=[0, 2], x=[4, 0], n_patches=2, width_px=8)
     record["dtype"] = dtype
-    entry = write_patches(tmp_path / "m.input.bin", [image[:5], image[5:]], record)
+    written = write_side({"input": tmp_path / "m.input.bin"}, [image[:5], image[5:]], record)
+    entry = written["input"]
     content = (tmp_path / "m.input.bin").read_bytes()
     expected = np.stack([image[0:4, 4:8], image[2:6, 0:4]])
     assert content == expected.astype({"float32": "<f4", "float16": "<f2"}[dtype]).tobytes()
@@ -91,7 +92,7 @@ def write_large(folder, size_px=32, n=5):
     xs = [size_px * number for number in range(n)]
     record = record_of(y=[0] * n, x=xs, n_patches=n, width_px=n * size_px)
     record["patch_size_px"] = size_px
-    entry = write_patches(folder / "m.input.bin", [image], record)
+    entry = write_side({"input": folder / "m.input.bin"}, [image], record)["input"]
     return entry, np.stack([image[:, x : x + size_px] for x in xs]).tobytes()
 
 
@@ -141,8 +142,9 @@ def test_other_errors_of_writing_are_not_hidden(tmp_path, monkeypatch):
         write_large(tmp_path)
 
 
-def test_a_record_without_patches_makes_an_empty_file(tmp_path):
-    assert write_patches(tmp_path / "e.bin", (), record_of())["bytes"] == 0
+@pytest.mark.parametrize("name", ["input", "input_plane"])
+def test_a_record_without_patches_makes_an_empty_file(tmp_path, name):
+    assert write_side({name: tmp_path / "e.bin"}, (), record_of())[name]["bytes"] == 0
     assert (tmp_path / "e.bin").read_bytes() == b""
 
 
@@ -156,6 +158,6 @@ def test_a_failure_while_writing_leaves_the_old_file(tmp_path):
         raise OSError(28, "No space left on device")
 
     with pytest.raises(OSError, match="No space"):
-        write_patches(path, failing(), record)
+        write_side({"input": path}, failing(), record)
     assert path.read_bytes() == b"old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["m.input.bin"]

@@ -10,6 +10,7 @@ import time
 import pytest
 
 from clearice.errors import InputError
+from clearice.shards.record import PLANES
 from clearice.shards.scratch import by_way_of, scratch_folder
 from clearice.shards.sharding import shard_micrograph
 from mrc_files import noise_image, write_mrc
@@ -42,10 +43,10 @@ run_command(main)
 def cut(folder, micrograph, scratch=None):
     """Cut a shard into the folder; return its files (name -> bytes) and its record."""
     folder.mkdir(exist_ok=True)
-    names = ["a.input.bin", "a.target.bin", "a.json"]
-    shard_micrograph(
-        str(micrograph), *(folder / name for name in names), "a", PATCHES, scratch=scratch
-    )
+    names = ["a.input.bin", "a.target.bin", "a.input.plane", "a.target.plane", "a.json"]
+    files = dict(zip(("input_bin", "target_bin", *PLANES, "record"), names, strict=True))
+    places = {argument: folder / name for argument, name in files.items()}
+    shard_micrograph(str(micrograph), micrograph="a", patches=PATCHES, scratch=scratch, **places)
     assert sorted(os.listdir(folder)) == sorted(names)
     files = {name: (folder / name).read_bytes() for name in names}
     return files, json.loads(files["a.json"])

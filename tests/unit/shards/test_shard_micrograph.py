@@ -13,7 +13,7 @@ from scipy.ndimage import gaussian_filter
 from affine import affine_of
 from clearice.errors import InputError
 from clearice.shards.patches import patch_origins
-from clearice.shards.record import read_shard_record
+from clearice.shards.record import FILES, LAYOUTS, read_shard_record
 from clearice.shards.sharding import shard_micrograph
 from clearice.shards.targets import noisy_blocks
 from conftest import REPOSITORY
@@ -35,15 +35,25 @@ def patches_section(**changes):
     } | changes
 
 
+@pytest.fixture(params=["patches", "planes"], autouse=True)
+def layout(request, monkeypatch):
+    """What the shards of a test store: patches, or planes that they are cut from afterwards."""
+    monkeypatch.setitem(STORED, "layout", request.param)
+    return request.param
+
+
+STORED = {}
+
+
 def make_shard(folder, input, other=None, *, dtype="float32", on_error="stop", name="m", **changes):
     """Run the job; return its record and the two arrays (n, size, size)."""
+    files = LAYOUTS[STORED["layout"]]
     patches = patches_section(**changes)
     target = other if patches["target"] == "halves" else None
     shard_micrograph(
         input=str(input),
         target=target and str(target),
-        input_bin=f"{folder}/{name}.input.bin",
-        target_bin=f"{folder}/{name}.target.bin",
+        **{argument(file): f"{folder}/{name}.{end}" for file, end in files.items()},
         record=f"{folder}/{name}.json",
         micrograph=name,
         patches=patches,
@@ -51,14 +61,25 @@ def make_shard(folder, input, other=None, *, dtype="float32", on_error="stop", n
         on_error=on_error,
     )
     record = read_shard_record(Path(folder) / f"{name}.json")
+    assert record["files"].keys() == files.keys()
     arrays = []
-    for side in ("input", "target"):
-        content = (Path(folder) / record["files"][side]["path"]).read_bytes()
-        assert record["files"][side]["bytes"] == len(content)
-        assert record["files"][side]["xxh3"] == xxhash.xxh3_64_hexdigest(content)
+    for entry in record["files"].values():
+        content = (Path(folder) / entry["path"]).read_bytes()
+        assert entry["bytes"] == len(content)
+        assert entry["xxh3"] == xxhash.xxh3_64_hexdigest(content)
         stored = np.frombuffer(content, {"float32": "<f4", "float16": "<f2"}[dtype])
-        arrays.append(stored.reshape(-1, patches["size_px"], patches["size_px"]))
+        size = patches["size_px"]
+        if STORED["layout"] == "planes":
+            plane = stored.reshape(record["height_px"], record["width_px"])
+            places = zip(record["y"], record["x"], strict=True)
+            stored = np.stack([plane[y : y + size, x : x + size] for y, x in places])
+        arrays.append(stored.reshape(-1, size, size))
     return record, *arrays
+
+
+def argument(file):
+    """Return the keyword of shard_micrograph for a file of a shard."""
+    return file if file.endswith("_plane") else f"{file}_bin"
 
 
 def whole_image_shard(image, other, patches, dtype, name="m"):
@@ -230,19 +251,70 @@ def run_command(*arguments):
     )
 
 
-def test_by_hand(tmp_path):
+def test_by_hand(tmp_path, layout):
     first, second = halves_of(tmp_path)
     options = ["--patch-size-px", "16", "--stride-px", "8", "--output", tmp_path / "out" / "mic"]
+    options += ["--layout", layout]
     process = run_command(first, "--target-half", second, *options)
     assert process.returncode == 0, process.stderr
     record = json.loads((tmp_path / "out" / "mic.json").read_text())
     expected, _, _ = make_shard(tmp_path, first, second, name="mic")
     assert record == expected
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
-        "mic.input.bin",
-        "mic.json",
-        "mic.target.bin",
-    ]
+    ends = LAYOUTS[layout].values()
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == sorted(f"mic.{end}" for end in ("json", *ends))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_patches_cut_from_planes_are_the_stored_ones_to_the_last_bit(
+    tmp_path, monkeypatch, dtype, kind
+):
+    paths = halves_of(tmp_path)
+    stored = {}
+    for layout in ("patches", "planes"):
+        monkeypatch.setitem(STORED, "layout", layout)
+        record, *sides = make_shard(
+            tmp_path, *paths, target=kind, dtype=dtype, name=layout, cover_border=True
+        )
+        stored[layout] = [side.tobytes() for side in sides]
+        places = record["y"], record["x"]
+    if kind != "synthetic_noise":  # it hangs on the name
+        assert stored["patches"] == stored["planes"]
+    both = {argument(file): tmp_path / f"planes.{end}" for file, end in FILES.items()}
+    shard_micrograph(
+        input=str(paths[0]),
+        target=str(paths[1]) if kind == "halves" else None,
+        record=tmp_path / "planes.json",
+        micrograph="planes",
+        patches=patches_section(target=kind, cover_border=True),
+        dtype=dtype,
+        **both,
+    )
+    record = read_shard_record(tmp_path / "planes.json")
+    assert (record["y"], record["x"]) == places
+    patches = [(tmp_path / f"planes.{side}.bin").read_bytes() for side in ("input", "target")]
+    assert patches == stored["planes"]
+
+
+def test_another_layout_leaves_nothing_of_the_one_before(tmp_path, monkeypatch):
+    paths = halves_of(tmp_path)
+    for layout in ("planes", "patches", "planes"):
+        monkeypatch.setitem(STORED, "layout", layout)
+        make_shard(tmp_path, *paths)
+        assert {p.name for p in tmp_path.glob("m.*")} == {
+            f"m.{end}" for end in ("json", *LAYOUTS[layout].values())
+        }
+
+
+def test_a_rejected_micrograph_has_empty_files(tmp_path, layout):
+    path = write_mrc(tmp_path / "a.mrc", np.ones((70, 90), np.float32))
+    folder = tmp_path / "shards"
+    files = {argument(f): folder / f"m.{end}" for f, end in LAYOUTS[layout].items()}
+    shard_micrograph(str(path), folder / "m.json", "m", patches_section(target="lowpass"), **files)
+    record = read_shard_record(folder / "m.json")
+    assert (record["status"], record["n_patches"]) == ("rejected", 0)
+    assert {(folder / entry["path"]).stat().st_size for entry in record["files"].values()} == {0}
 
 
 def test_real_half_sets_become_shards(tmp_path, real_data):

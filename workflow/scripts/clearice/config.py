@@ -58,6 +58,7 @@ def complete_config(config):
     if first := min(errors, key=lambda e: list(map(str, e.path)), default=None):
         raise _one_line(first)
     completed = _with_defaults(config, schema)
+    _check_offsets(completed)
     _check_commands(completed["parity"]["implementations"])
     _check_initial_weights(completed)
     return completed
@@ -101,6 +102,18 @@ def require_weights(config):
 def yaml_scalar(value):
     """Return a number, text, bool or None as YAML reads it back."""
     return yaml.safe_dump(value, width=math.inf).removesuffix("...\n").strip()
+
+
+def _check_offsets(config):
+    """Raise InputError where patches are to be cut anew that are only stored as they are."""
+    if config["patches"]["offsets"] == "random" and config["dataset"]["layout"] == "patches":
+        raise InputError(
+            "patches.offsets: random needs planes to cut from",
+            file="config.yaml",
+            expected="dataset.layout planes or both",
+            found="patches",
+            advice="set dataset.layout: planes, or patches.offsets: grid",
+        )
 
 
 def _check_commands(implementations):

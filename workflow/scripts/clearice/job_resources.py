@@ -26,6 +26,7 @@ _AROUND_MIB, _AROUND_MIB_PER_MICROGRAPH = 380, 0.02
 _START_MIN = 10  # imports from a slow file system, a full node
 
 _TORCH_MIB, _CUDA_MIB = 450, 1800
+_STAGED_MIB = 16  # of planes on their way to the device, per reader thread
 # Of a training step, per pixel of a batch, on a CPU.
 _BYTES_PER_BATCH_PX = {"simple_cnn": 480, "s2d_unet": 260}
 # Of training on a megapixel of patches and evaluating it, on a core and on a GPU: four times what
@@ -113,9 +114,15 @@ class _Job:
         overlap = (self.patch_px / self.config["patches"]["stride_px"]) ** 2
         return max(1, overlap) * sum(map(math.prod, sizes)) / 1e6
 
-    def shard_mb(self, sizes):
+    def patches_mb(self, sizes):
         """Megabytes of both sides of those patches."""
         return 2 * self.patch_mpx(sizes) * _ITEM_BYTES[self.config["dataset"]["dtype"]]
+
+    def shard_mb(self, sizes):
+        """Megabytes of what is stored of them: patches, planes or both."""
+        planes = 2 * sum(map(math.prod, sizes)) / 1e6 * _ITEM_BYTES[self.config["dataset"]["dtype"]]
+        patches, layout = self.patches_mb(sizes), self.config["dataset"]["layout"]
+        return {"patches": patches, "planes": planes, "both": patches + planes}[layout]
 
     def run_sizes(self):
         """Sizes with as many pixels as all micrographs of the run."""
@@ -131,7 +138,9 @@ def _fetched(job):
 
 
 def _sharded(job):
-    rows = max(min(job.patch_px, height) * width for height, width in job.sizes)
+    rows = 0  # of patches, in memory until they are cut
+    if job.config["dataset"]["layout"] != "planes":
+        rows = max(min(job.patch_px, height) * width for height, width in job.sizes)
     mb = job.shard_mb(job.sizes)
     return 64 + 2 * 4 * rows / _MIB, mb / 600, mb  # written at 10 MB a second at least
 
@@ -141,7 +150,9 @@ def _listed(job):
 
 
 def _concatenated(job):
-    mb = job.shard_mb(job.run_sizes()) if job.config["dataset"]["concatenate"] else 0
+    section = job.config["dataset"]
+    copied = section["concatenate"] and section["layout"] != "planes"
+    mb = job.patches_mb(job.run_sizes()) if copied else 0
     return 160 + 0.02 * job.n_micrographs, mb / 600, mb
 
 
@@ -154,7 +165,9 @@ def _trained(job):
     on_gpu = settings["device"].startswith("cuda")
     batch_px = settings["batch_size"] * job.patch_px**2
     if on_gpu:
-        mib = settings["devices"] * (_CUDA_MIB + 2 * settings["buffer_mib"])
+        staged = 0 if job.config["dataset"]["layout"] == "patches" else _STAGED_MIB
+        buffers = 2 * settings["buffer_mib"] + staged * settings["reader_threads"]
+        mib = settings["devices"] * (_CUDA_MIB + buffers)
         per_mpx = _GPU_S_PER_MPX[job.architecture] / settings["devices"]
     else:
         step = _BYTES_PER_BATCH_PX[job.architecture] * batch_px / _MIB

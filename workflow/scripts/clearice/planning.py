@@ -6,8 +6,8 @@ import os
 import sys
 from pathlib import Path
 
-from clearice.dataset.manifest import ITEM_BYTES, SIDES, patch_bytes
 from clearice.dataset.micrograph_table import FLOAT16_ADVICE
+from clearice.dataset.segments import ITEM_BYTES, patch_bytes
 from clearice.disk import disk_full, free_bytes
 from clearice.errors import InputError
 from clearice.micrographs.finding.distinct import require_told_apart
@@ -18,6 +18,7 @@ from clearice.micrographs.pixels.float16 import require_float16_of_a_sample
 from clearice.micrographs.whole_set.collection import Member, compare, entry_warnings, in_words
 from clearice.micrographs.whole_set.copies import find_copies, several_names
 from clearice.shards.patches import count_patches
+from clearice.shards.record import FILES
 
 GIB = 2**30
 FOLDERS = {
@@ -108,21 +109,30 @@ def bytes_to_write(config, planned):
 
     The kinds are those of FOLDERS. A rejected micrograph has none.
     """
-    section, dtype = config["dataset"], config["dataset"]["dtype"]
-    shards = [2 * (m.n_patches or 0) * patch_bytes(dtype, _size(config)) for m in planned]
+    section = config["dataset"]
+    patches, planes = bytes_of_layouts(config, planned)
+    shards = {"patches": patches, "planes": planes}.get(
+        section["layout"], list(map(sum, zip(patches, planes, strict=True)))
+    )
+    copied = section["concatenate"] and section["layout"] != "planes"
     pixels = [(m.height_px or 0) * (m.width_px or 0) if m.n_patches else 0 for m in planned]
     files = {"simulation": 3, "empiar": 1, "files": 0}[config["micrographs"]["source"]]
     denoised = ITEM_BYTES[config["denoised"]["dtype"]] if config["denoised"]["enabled"] else 0
     return {
         "micrographs": [4 * files * count for count in pixels],
         "shards": shards,
-        "dataset": shards if section["concatenate"] else [0] * len(shards),
+        "dataset": patches if copied else [0] * len(shards),
         "denoised": [denoised * count for count in pixels],
     }
 
 
-def _size(config):
-    return config["patches"]["size_px"]
+def bytes_of_layouts(config, planned):
+    """Return the bytes of both sides of each of `planned`, stored as patches and as planes."""
+    dtype, size_px = config["dataset"]["dtype"], config["patches"]["size_px"]
+    return (
+        [2 * (m.n_patches or 0) * patch_bytes(dtype, size_px) for m in planned],
+        [2 * m.height_px * m.width_px * ITEM_BYTES[dtype] if m.n_patches else 0 for m in planned],
+    )
 
 
 def bytes_missing(config, planned, micrographs, wanted=None):
@@ -149,7 +159,7 @@ def _bytes_there(kind, files):
     """Return the bytes on disk of one micrograph's own files of a kind."""
     paths = {
         "micrographs": [path for path in (files.input, files.target, files.truth) if path],
-        "shards": [f"{FOLDERS['shards']}/{files.key}.{side}.bin" for side in SIDES],
+        "shards": [f"{FOLDERS['shards']}/{files.key}.{end}" for end in FILES.values()],
         "dataset": [],
         "denoised": [f"{FOLDERS['denoised']}/{files.key}.mrc"],
     }[kind]
@@ -171,7 +181,7 @@ def disk_shortages(missing):
                 disk_full(
                     f"what is to be written ({parts})",
                     existing(FOLDERS[kinds[0]]).resolve(),
-                    ", set dataset.concatenate: false or a larger patches.stride_px, "
+                    ", set dataset.layout: planes or dataset.dtype: float16, "
                     "or run anyway with --no-hooks",
                     expected=f"{gib(needed)} free",
                     found=gib(free),

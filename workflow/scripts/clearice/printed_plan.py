@@ -14,6 +14,7 @@ from clearice.micrographs.waiting import REASONS
 from clearice.planning import (
     FOLDERS,
     bytes_missing,
+    bytes_of_layouts,
     bytes_to_write,
     check_denoised_dtype,
     disk_shortages,
@@ -132,13 +133,19 @@ def planned_splits(config, planned):
 def print_patches(config, planned, splits):
     """Print the patches of each split; return split -> their number."""
     section, dtype = config["patches"], config["dataset"]["dtype"]
-    size = section["size_px"]
-    print_wrapped("patches", f"{size} x {size} px, stride {section['stride_px']} px, {dtype}")
+    size, grid = section["size_px"], f"stride {section['stride_px']} px"
+    if section["offsets"] == "random":
+        grid += ", offsets random in each epoch"
+    print_wrapped("patches", f"{size} x {size} px, {grid}, {dtype}")
     counts = {}
     for split in ("train", "test") if splits else ():
         members = [m.n_patches or 0 for m in planned if splits.get(m.name) == split]
         counts[split] = sum(members)
         print(f"  {split:<12}{counts[split]:>12,} of {len(members):,} micrographs")
+    patches, planes = map(sum, bytes_of_layouts(config, planned))
+    if planes:
+        layout = config["dataset"]["layout"]
+        print_wrapped("  layout", f"{layout}; as patches {gib(patches)}, as planes {gib(planes)}")
     return counts
 
 

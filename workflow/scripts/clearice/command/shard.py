@@ -5,8 +5,11 @@ import math
 from pathlib import Path
 
 from clearice.command.hot_pixel_option import add_hot_pixel_option
+from clearice.shards.record import LAYOUTS, PATCHES, PLANES
 from clearice.shards.sharding import shard_micrograph
 from clearice.shards.targets import TARGETS
+
+_KEYWORDS = {name: f"{name}_bin" for name in PATCHES} | {name: name for name in PLANES}
 
 
 def main(arguments=None):
@@ -14,12 +17,13 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(
         prog="clearice shard",
         description="Cut one micrograph, or one pair of halves, into a shard: PREFIX.input.bin "
-        "and PREFIX.target.bin (little-endian (n, size, size), no header) and PREFIX.json.",
+        "and PREFIX.target.bin (little-endian (n, size, size), no header), or PREFIX.input.plane "
+        "and PREFIX.target.plane (height, width), and PREFIX.json.",
     )
     add = parser.add_argument
     add("input", help="MRC file: the micrograph, or the half that the network sees")
     add("--target-half", metavar="FILE", help="MRC file: the other half (with --target halves)")
-    add("--output", metavar="PREFIX", required=True, help="where the three files go")
+    add("--output", metavar="PREFIX", required=True, help="where the files go")
     add("--micrograph", metavar="NAME", help="name in the record (default: end of PREFIX)")
     for name, default, about in (
         ("--patch-size-px", 1024, "side of a patch (px)"),
@@ -44,6 +48,12 @@ def main(arguments=None):
         help="of the patches (default: float32)",
     )
     add(
+        "--layout",
+        choices=LAYOUTS,
+        default="patches",
+        help="what is stored: patches, whole planes to cut them from, or both (default: patches)",
+    )
+    add(
         "--on-error",
         choices=("stop", "skip"),
         default="stop",
@@ -56,7 +66,7 @@ def main(arguments=None):
     if (options.target == "halves") != (options.target_half is not None):
         parser.error("--target halves needs --target-half FILE, and no other target takes one")
     if options.output.endswith("/") or Path(options.output).is_dir():
-        parser.error(f"--output {options.output} is a folder: add a name for the three files")
+        parser.error(f"--output {options.output} is a folder: add a name for the files")
     patches = {
         "size_px": options.patch_size_px,
         "stride_px": options.stride_px,
@@ -71,8 +81,7 @@ def main(arguments=None):
     shard_micrograph(
         input=options.input,
         target=options.target_half,
-        input_bin=f"{prefix}.input.bin",
-        target_bin=f"{prefix}.target.bin",
+        **{_KEYWORDS[name]: f"{prefix}.{end}" for name, end in LAYOUTS[options.layout].items()},
         record=f"{prefix}.json",
         micrograph=options.micrograph or Path(prefix).name,
         patches=patches,

@@ -5,8 +5,14 @@ import os
 import time
 from pathlib import Path
 
-from clearice.dataset.manifest import SPLITS, read_manifest, segment_spans
-from clearice.dataset.verification import dataset_faults, source_faults, sources_of
+from clearice.dataset.manifest import read_manifest
+from clearice.dataset.segments import SPLITS
+from clearice.dataset.verification import (
+    dataset_faults,
+    source_faults,
+    sources_of,
+    spans_there,
+)
 from clearice.errors import InputError
 from clearice.inspection import sealed_results
 from clearice.seals import fault_of
@@ -67,7 +73,7 @@ def _dataset_faults(folder, hashes, read):
     """Return the faults of a dataset; binaries whose seals were compared are not read again."""
     try:
         manifest = read_manifest(folder / "manifest.json")
-        spans = [span for split in SPLITS for span in segment_spans(manifest, split)]
+        spans = spans_there(folder, manifest)
         hashes &= not {os.path.realpath(folder / name) for name, *_ in spans} <= read
     except InputError:
         pass  # it is among the faults
@@ -79,8 +85,7 @@ def summary(folder, hashes):
     manifest = read_manifest(folder / "manifest.json")
     counts = [f"{manifest['splits'][split]['n_patches']:,} {split}" for split in SPLITS]
     micrographs = sum(len(manifest["splits"][split]["segments"]) for split in SPLITS)
-    spans = [span for split in SPLITS for span in segment_spans(manifest, split)]
-    size = sum(count for _, _, count, *_ in spans) / 2**30
+    size = sum(span.bytes for span in spans_there(folder, manifest)) / 2**30
     checked = "every hash matches" if hashes else "sizes match, hashes not checked"
     return (
         f"good: {' and '.join(counts)} patches of {micrographs} micrographs, "

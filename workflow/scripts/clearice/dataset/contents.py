@@ -7,10 +7,10 @@ import dataclasses
 
 import xxhash
 
-from clearice.dataset.manifest import SPLITS
+from clearice.dataset.segments import SPLITS, facts_of_segment
 from clearice.micrographs.checks import DEPENDENT_PIXELS
 
-KIND = ("dtype", "patch_size_px", "target_kind", "normalisation")  # of a manifest
+KIND = ("dtype", "patch_size_px", "target_kind", "normalisation", "offsets")  # of a manifest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,23 +36,23 @@ class Contents:
         return xxhash.xxh3_64("".join(lines).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def patches_xxh3(n_patches, input_xxh3, target_xxh3):
-    """Return 16 hex digits that name the patches of one micrograph."""
-    return xxhash.xxh3_64(f"{n_patches}\t{input_xxh3}\t{target_xxh3}".encode()).hexdigest()
+def patches_xxh3(facts):
+    """Return 16 hex digits that name the patches of one micrograph, by segments.facts_of_*."""
+    return xxhash.xxh3_64("\t".join(map(str, facts)).encode()).hexdigest()
 
 
 def contents_of_manifest(manifest):
     """Return the Contents of a dataset by its manifest."""
     splits = {
         split: {
-            s["micrograph"]: patches_xxh3(s["n_patches"], s["input_xxh3"], s["target_xxh3"])
+            s["micrograph"]: patches_xxh3(facts_of_segment(s))
             for s in manifest["splits"][split]["segments"]
         }
         for split in SPLITS
     }
     pixels = manifest["target_kind"] == "pixel_halves"
     correlation = manifest["half_correlation"]["train"] if pixels else None
-    return Contents(splits, correlation, {key: manifest[key] for key in KIND})
+    return Contents(splits, correlation, {key: manifest.get(key) for key in KIND})
 
 
 def contents_of_table(rows):

@@ -1,4 +1,4 @@
-"""The raw patch files of shards: checked against their records, and copied while hashed."""
+"""The raw files of shards: checked against their records, and copied while hashed."""
 
 import contextlib
 import os
@@ -6,7 +6,6 @@ from pathlib import Path
 
 import xxhash
 
-from clearice.dataset.manifest import SIDES
 from clearice.errors import InputError
 from clearice.files import open_regular, xxh3_of_file
 from clearice.wording import made_again
@@ -19,8 +18,7 @@ def check_shard(record_path, record):
 
     A binary that is not newer than the record (which is written last) is only measured.
     """
-    for side in SIDES:
-        file = record["files"][side]
+    for file in record["files"].values():
         binary = Path(record_path).parent / file["path"]
         if not binary.is_file():
             raise _changed(binary, record_path, "no such file")

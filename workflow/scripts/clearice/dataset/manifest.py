@@ -5,30 +5,29 @@ Light on purpose (no NumPy): the workflow's planning and `clearice verify` read 
 
 import functools
 import json
-import os
-from pathlib import Path
 
 import jsonschema
 import xxhash
 
+from clearice.dataset.segments import (
+    SIDES,
+    SPLITS,
+    facts_of_segment,
+    new_segment,
+    patch_bytes,
+    plane_bytes,
+)
 from clearice.errors import InputError
 from clearice.files import read_json
 from clearice.schemas import DATASET_SCHEMA
 from clearice.wording import made_again
 
 FORMAT_VERSION = 2
-SPLITS = ("train", "test")
-SIDES = ("input", "target")
-ITEM_BYTES = {"float32": 4, "float16": 2}
+_STORED = ("input_file", "planes")  # keys of a segment that stores patches, and planes
 NORMALISATION = (
     "per micrograph: (pixel - location) / scale of the input half, applied to both halves; medians "
     "of the means and standard deviations of pieces of rows of 64 px"
 )
-
-
-def patch_bytes(dtype, patch_size_px):
-    """Return the bytes of one stored patch of (patch_size_px, patch_size_px) values."""
-    return patch_size_px * patch_size_px * ITEM_BYTES[dtype]
 
 
 def split_part(records, folder, concatenated_as=None):
@@ -37,23 +36,13 @@ def split_part(records, folder, concatenated_as=None):
     `records` is a list of (path of the shard's json, its content); `folder` is where the
     manifest lies, to which every path in it is relative. With `concatenated_as` (a split) the
     segments lie one after the other in {split}_input.bin and {split}_target.bin; without it
-    they point at the shards themselves. Raises InputError for shards that don't fit together.
+    they point at the shards themselves, as planes always do. Raises InputError for shards that
+    don't fit together.
     """
     _check_same_kind(records)
     first_patch, segments = 0, []
     for path, record in records:
-        step = patch_bytes(record["dtype"], record["patch_size_px"])
-        segment = {"micrograph": record["micrograph"]}
-        for side in SIDES:
-            file = record["files"][side]
-            shard_bin = os.path.relpath(Path(path).parent / file["path"], folder)
-            segment |= {
-                f"{side}_file": f"{concatenated_as}_{side}.bin" if concatenated_as else shard_bin,
-                f"{side}_offset_bytes": first_patch * step if concatenated_as else 0,
-                f"{side}_xxh3": file["xxh3"],
-            }
-        segment |= {"first_patch": first_patch, "n_patches": record["n_patches"]}
-        segments.append(segment | {"shard": os.path.relpath(path, folder)})
+        segments.append(new_segment(path, record, folder, first_patch, concatenated_as))
         first_patch += record["n_patches"]
     return {
         "dtype": records[0][1]["dtype"],
@@ -80,6 +69,14 @@ def _check_same_kind(records):
                     found=record[key],
                     advice=made_again(path),
                 )
+        if record["files"].keys() != first["files"].keys():
+            raise InputError(
+                f"holds other files than {first_path} (dataset.layout)",
+                file=path,
+                expected=", ".join(first["files"]),
+                found=", ".join(record["files"]),
+                advice=made_again(path),
+            )
 
 
 def _mean(records, key):
@@ -90,12 +87,19 @@ def _mean(records, key):
     return total / sum(record["n_patches"] for record in records)
 
 
-def build_manifest(parts):
+def build_manifest(parts, offsets="grid"):
     """Return the manifest of `parts`, a dict split -> what split_part returned.
 
-    Raises InputError when the splits were made with different patches.
+    `offsets` is patches.offsets. Raises InputError when the splits were made with different
+    patches, or when random offsets meet patches that are stored as they are.
     """
     train, test = (parts[split] for split in SPLITS)
+    stored = [{key for key in _STORED if key in part["segments"][0]} for part in (train, test)]
+    if stored[0] != stored[1] or ("planes" not in stored[0] and offsets == "random"):
+        raise InputError(
+            "the shards do not hold what dataset.layout and patches.offsets ask for",
+            advice="delete them and run again: rm -r results/shards",
+        )
     for key in ("dtype", "patch_size_px", "target_kind"):
         if train[key] != test[key]:
             raise InputError(
@@ -105,11 +109,11 @@ def build_manifest(parts):
     size = train["patch_size_px"]
     manifest = {
         "format_version": FORMAT_VERSION,
-        "layout": "patches",
+        "layout": "patches" if "input_file" in stored[0] else "planes",
         "dtype": train["dtype"],
         "patch_size_px": size,
         "normalisation": NORMALISATION,
-        "data_xxh3": data_xxh3(parts, train["dtype"], size),
+        "data_xxh3": data_xxh3(parts, train["dtype"], size, offsets),
         "target_kind": train["target_kind"],
         "noise_floor": {split: parts[split]["noise_floor"] for split in SPLITS},
         "half_correlation": {split: parts[split]["half_correlation"] for split in SPLITS},
@@ -122,6 +126,8 @@ def build_manifest(parts):
             for split in SPLITS
         },
     }
+    if offsets != "grid":
+        manifest["offsets"] = offsets
     return {**manifest, "content_xxh3": content_xxh3(manifest)}
 
 
@@ -132,17 +138,17 @@ def content_xxh3(manifest):
     return xxhash.xxh3_64(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def data_xxh3(splits, dtype, patch_size_px):
+def data_xxh3(splits, dtype, patch_size_px, offsets="grid"):
     """Return 16 hex digits that name the training data, wherever its files lie.
 
     XXH3-64 over one line of text for the kind and one for each segment, so that a dataset and
-    its `concatenate: false` twin have the same.
+    its `concatenate: false` twin, and the one with planes beside the patches, have the same.
     """
-    lines = [f"{dtype}\t{patch_size_px}\n"]
+    kind = [dtype, patch_size_px] + [offsets] * (offsets != "grid")
+    lines = ["\t".join(map(str, kind)) + "\n"]
     for split in SPLITS:
         for segment in splits[split]["segments"]:
-            facts = [split, segment["micrograph"], segment["n_patches"]]
-            facts += [segment["input_xxh3"], segment["target_xxh3"]]
+            facts = split, segment["micrograph"], *facts_of_segment(segment)
             lines.append("\t".join(map(str, facts)) + "\n")
     return xxhash.xxh3_64("".join(lines).encode()).hexdigest()
 
@@ -198,27 +204,19 @@ def _validator():
 
 def manifest_faults(manifest):
     """Return every contradiction inside a manifest that fits the schema, as lines of text."""
-    faults, ends = [], {}
-    size = manifest["patch_size_px"]
-    step = patch_bytes(manifest["dtype"], size)
+    faults, ends, size = [], {}, manifest["patch_size_px"]
     for split in SPLITS:
         content = manifest["splits"][split]
         first_patch = 0
         for segment in content["segments"]:
+            where = f"{split} {segment['micrograph']}"
             if segment["first_patch"] != first_patch:
                 faults.append(
-                    f"{split} {segment['micrograph']}: first_patch: expected {first_patch}, "
-                    f"found {segment['first_patch']}"
+                    f"{where}: first_patch: expected {first_patch}, found {segment['first_patch']}"
                 )
             first_patch = segment["first_patch"] + segment["n_patches"]
-            for side in SIDES:
-                file, offset = segment[f"{side}_file"], segment[f"{side}_offset_bytes"]
-                if offset != ends.get(file, 0):
-                    faults.append(
-                        f"{split} {segment['micrograph']}: {side}_offset_bytes: expected "
-                        f"{ends.get(file, 0)}, where the segment before it ends, found {offset}"
-                    )
-                ends[file] = offset + segment["n_patches"] * step
+            faults += _storage_faults(manifest, segment, where)
+            faults += _offset_faults(manifest, segment, where, ends)
         counted = sum(segment["n_patches"] for segment in content["segments"])
         if content["n_patches"] != counted:
             faults.append(
@@ -227,22 +225,41 @@ def manifest_faults(manifest):
             )
         if content["shape"] != [content["n_patches"], size, size]:
             faults.append(f"{split}: shape {content['shape']} is not (n_patches, size, size)")
-    if manifest["data_xxh3"] != data_xxh3(manifest["splits"], manifest["dtype"], size):
+    if manifest["data_xxh3"] != data_xxh3(
+        manifest["splits"], manifest["dtype"], size, manifest.get("offsets", "grid")
+    ):
         faults.append("data_xxh3 is not that of the segments")
     if not faults and manifest["content_xxh3"] != content_xxh3(manifest):
         faults.append("content_xxh3 is not that of the content: it was edited or damaged")
     return faults
 
 
-def segment_spans(manifest, split):
-    """Yield (file, first byte, bytes, xxh3, micrograph) of every segment, inputs and targets."""
-    step = patch_bytes(manifest["dtype"], manifest["patch_size_px"])
-    for segment in manifest["splits"][split]["segments"]:
-        for side in SIDES:
-            yield (
-                segment[f"{side}_file"],
-                segment[f"{side}_offset_bytes"],
-                segment["n_patches"] * step,
-                segment[f"{side}_xxh3"],
-                segment["micrograph"],
+def _storage_faults(manifest, segment, where):
+    """Return what a segment must say for its layout and does not, or says and must not."""
+    planes, faults = segment.get("planes"), []
+    if (manifest["layout"] == "patches") != ("input_file" in segment):
+        faults.append(f"{where}: names patches, or names none, unlike layout {manifest['layout']}")
+    if planes is None and (manifest["layout"] == "planes" or manifest.get("offsets") == "random"):
+        faults.append(f"{where}: names no planes")
+    if planes and min(planes["height_px"], planes["width_px"]) < manifest["patch_size_px"]:
+        faults.append(f"{where}: planes smaller than a patch")
+    return faults
+
+
+def _offset_faults(manifest, segment, where, ends):
+    """Return where a segment does not begin in its files as those before it `ends` (by file)."""
+    step, faults = patch_bytes(manifest["dtype"], manifest["patch_size_px"]), []
+    for side in SIDES if "input_file" in segment else ():
+        file, offset = segment[f"{side}_file"], segment[f"{side}_offset_bytes"]
+        if offset != ends.get(file, 0):
+            faults.append(
+                f"{where}: {side}_offset_bytes: expected {ends.get(file, 0)}, where the segment "
+                f"before it ends, found {offset}"
             )
+        ends[file] = offset + segment["n_patches"] * step
+    for side in SIDES if "planes" in segment else ():
+        file = segment["planes"][f"{side}_file"]
+        if file in ends:
+            faults.append(f"{where}: planes.{side}_file: {file} is another segment's, too")
+        ends[file] = plane_bytes(manifest["dtype"], segment["planes"])
+    return faults

@@ -3,7 +3,7 @@
 import math
 
 from clearice.dataset.contents import patches_xxh3
-from clearice.dataset.manifest import SIDES
+from clearice.dataset.segments import facts_of_record
 from clearice.errors import InputError
 from clearice.micrographs.checks import STATED_PIXEL_SIZE, measured_names
 from clearice.micrographs.pixels.float16 import require_float16
@@ -142,8 +142,7 @@ def micrograph_table(records, splits, warnings):
         row |= {side: (record[side] or {}).get("path") for side in ("input", "target")}
         row |= {name: record["checks"].get(name) for name in measured_names()}
         if record["status"] == "ok":
-            hashes = [record["files"][side]["xxh3"] for side in SIDES]
-            row["patches_xxh3"] = patches_xxh3(record["n_patches"], *hashes)
+            row["patches_xxh3"] = patches_xxh3(facts_of_record(record))
         texts = warnings.get(record["micrograph"], []) + record["warnings"]
         rows.append({**row, "warnings": "; ".join(texts)})
     return table_text(COLUMNS, rows)

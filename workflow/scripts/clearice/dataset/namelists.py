@@ -1,6 +1,6 @@
 """The dataset's manifest as Fortran namelists, for programs that read no JSON."""
 
-from clearice.dataset.manifest import SIDES, SPLITS
+from clearice.dataset.segments import SIDES, SPLITS
 from clearice.namelist import namelist
 
 
@@ -8,6 +8,7 @@ def dataset_namelists(manifest):
     """Return the facts of a manifest (a dict) that a training in Fortran needs.
 
     `halves` says that either side is as good a target as the other: they may change places.
+    With layout `planes` the segments name no files: such programs read patches.
     """
     floors = manifest["noise_floor"]
     head = {key: manifest[key] for key in ("format_version", "layout", "dtype", "patch_size_px")}
@@ -23,8 +24,8 @@ def dataset_namelists(manifest):
     for split in SPLITS:
         for segment in manifest["splits"][split]["segments"]:
             facts = {"split": split, "micrograph": segment["micrograph"]}
-            facts |= {f"{side}_file": segment[f"{side}_file"] for side in SIDES}
-            facts |= {f"{side}_offset_bytes": segment[f"{side}_offset_bytes"] for side in SIDES}
+            for key in ("file", "offset_bytes") if manifest["layout"] == "patches" else ():
+                facts |= {f"{side}_{key}": segment[f"{side}_{key}"] for side in SIDES}
             facts |= {key: segment[key] for key in ("first_patch", "n_patches")}
             groups.append(namelist("segment", facts))
     return "\n".join(groups)

@@ -14,7 +14,7 @@ import os
 from pathlib import Path
 
 from clearice.dataset.copying import append_binary, check_shard, hash_next
-from clearice.dataset.manifest import SIDES
+from clearice.dataset.segments import SIDES
 from clearice.disk import disk_full, free_bytes, is_full
 from clearice.errors import InputError
 from clearice.files import read_json, remove_leftover, sync_folder, write_json

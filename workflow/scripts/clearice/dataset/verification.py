@@ -6,12 +6,12 @@ Reads blocks of 8 MiB and needs no NumPy, so that it runs wherever the dataset w
 from pathlib import Path
 
 from clearice.dataset.copying import hash_next
-from clearice.dataset.manifest import (
+from clearice.dataset.manifest import load_manifest, manifest_faults, schema_faults
+from clearice.dataset.segments import (
     SIDES,
     SPLITS,
-    load_manifest,
-    manifest_faults,
-    schema_faults,
+    hashes_of_segment,
+    places_xxh3,
     segment_spans,
 )
 from clearice.errors import InputError
@@ -50,13 +50,11 @@ def leak_faults(manifest):
                     f"{name}: " + (f"twice in {split}" if names[name] == split else where)
                 )
             names.setdefault(name, split)
-            for side in SIDES:
-                digest = segment[f"{side}_xxh3"]
-                other_split, other = hashes.setdefault(digest, (split, f"{name} ({side})"))
-                if other != f"{name} ({side})":
-                    faults.append(
-                        f"{name} ({side}), {split}: the same patches as {other}, {other_split}"
-                    )
+            for file, digest in hashes_of_segment(segment).items():
+                here = f"{name} ({file.replace('_', ' ')})"
+                other_split, other = hashes.setdefault(digest, (split, here))
+                if other != here:
+                    faults.append(f"{here}, {split}: the same patches as {other}, {other_split}")
     return faults
 
 
@@ -101,13 +99,15 @@ def shard_faults(folder, manifest):
             faults.append(f"{segment['shard']}: unreadable shard record ({error!r})")
             continue
         expected = {key: segment[key] for key in ("micrograph", "n_patches")}
-        expected |= {f"{side}_xxh3": segment[f"{side}_xxh3"] for side in SIDES}
+        expected |= {f"{name}_xxh3": xxh3 for name, xxh3 in hashes_of_segment(segment).items()}
         expected |= {key: manifest[key] for key in ("dtype", "patch_size_px")}
         expected |= {"status": "ok", "coordinates": segment["n_patches"]}
+        if planes := segment.get("planes"):
+            expected |= {key: planes[key] for key in ("height_px", "width_px", "places_xxh3")}
         faults += [
-            f"{segment['shard']}: {key}: manifest.json says {expected[key]}, found {found[key]}"
+            f"{segment['shard']}: {key}: manifest.json says {expected[key]}, found {found.get(key)}"
             for key in expected
-            if found[key] != expected[key]
+            if found.get(key) != expected[key]
         ]
         for side in SIDES:
             source, here = record.get(side) or {}, f"{segment['micrograph']} ({side})"
@@ -162,18 +162,21 @@ def source_faults(sources, folder, hashes=True):
 
 def _record_facts(record):
     keys = ("micrograph", "n_patches", "dtype", "patch_size_px", "status")
-    facts = {key: record[key] for key in keys}
-    facts |= {f"{side}_xxh3": record["files"][side]["xxh3"] for side in SIDES}
+    facts = {key: record[key] for key in (*keys, "height_px", "width_px")}
+    facts |= {f"{name}_xxh3": file["xxh3"] for name, file in record["files"].items()}
     coordinates = {len(record["y"]), len(record["x"])}
+    facts["places_xxh3"] = places_xxh3(record["y"], record["x"]) if len(coordinates) == 1 else None
     return facts | {"coordinates": coordinates.pop() if len(coordinates) == 1 else coordinates}
 
 
 def binary_faults(folder, manifest, hashes=True):
-    """Return where segments don't tile their files, and (with `hashes`) hold other bytes."""
+    """Return where segments don't tile their files, and (with `hashes`) hold other bytes.
+
+    Planes that are all absent beside patches (a dataset that was copied alone) are no fault.
+    """
     faults, files = [], {}
-    for split in SPLITS:
-        for name, offset, count, digest, micrograph in segment_spans(manifest, split):
-            files.setdefault(name, []).append((offset, count, digest, micrograph))
+    for span in spans_there(folder, manifest):
+        files.setdefault(span.file, []).append(span[1:5])
     for name, spans in files.items():
         path, end = folder / name, 0
         for offset, count, _, micrograph in sorted(spans):
@@ -189,6 +192,15 @@ def binary_faults(folder, manifest, hashes=True):
         if hashes:
             faults += _hash_faults(path, name, spans)
     return faults
+
+
+def spans_there(folder, manifest):
+    """Return the Spans of both splits, without planes that were left behind beside patches."""
+    spans = [span for split in SPLITS for span in segment_spans(manifest, split)]
+    planes = {span.file for span in spans if span.stores == "planes"}
+    if manifest["layout"] == "patches" and not any((folder / name).is_file() for name in planes):
+        return [span for span in spans if span.stores == "patches"]
+    return spans
 
 
 def _hash_faults(path, name, spans):

@@ -20,6 +20,7 @@ _KEYS = (
     "epoch",
     "batch",
     "step",
+    "grouped",
     "rows",
     "seconds",
     "interruptions",

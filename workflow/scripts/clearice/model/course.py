@@ -7,13 +7,14 @@ from clearice.model.checkpoints import find_checkpoint, load_checkpoint, save_ch
 from clearice.model.files import HISTORY
 from clearice.model.history import EpochTotals, read_history
 
-_POSITION = ("epoch", "batch", "step", "rows", "seconds", "interruptions")
+_POSITION = ("epoch", "batch", "step", "grouped", "rows", "seconds", "interruptions")
 
 
 class Course:
     """The position of a training, written to and read from checkpoints with all that it needs.
 
-    epoch, batch, step: whole epochs, batches of this one, and steps. rows: those of history.tsv.
+    epoch, batch, step: whole epochs, batches of this one, and steps. grouped: whether this epoch's
+    order takes micrographs in groups (Feed.streams when it began). rows: those of history.tsv.
     totals: sums over this epoch. `identity` is a flat dict of all that the weights after a given
     step depend on; `stage` (stages.Stage) says where it begins, `epochs` how many there are at its
     end, those before the stage counted. Of several processes, rank 0 alone writes.
@@ -23,6 +24,7 @@ class Course:
         self.identity, self._epochs, self.stage = identity, epochs, stage
         self._optimization, self._device, self._processes = optimization, device, processes
         self.epoch, self.batch, self.step = stage.first_epoch, 0, stage.first_step
+        self.grouped = False
         self.rows = read_history(stage.folder / HISTORY) if stage.folder else []
         self.seconds = stage.before["seconds"] if stage.before else 0.0
         self.interruptions = 0

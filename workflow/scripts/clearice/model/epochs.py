@@ -17,7 +17,7 @@ def epoch_order(n_patches, seed, epoch):
     NumPy promises the stream of its bit generators for ever, but not that of
     Generator.permutation.
     """
-    return np.argsort(_random_bits(n_patches, seed, epoch, stream=0), kind="stable")
+    return np.argsort(random_bits(n_patches, seed, epoch, stream=0), kind="stable")
 
 
 def epoch_codes(n_patches, seed, epoch, *, swap):
@@ -27,7 +27,7 @@ def epoch_codes(n_patches, seed, epoch, *, swap):
     two halves change places: either is a noisy image of the other (Lehtinen et al. 2018,
     Noise2Noise).
     """
-    bits = _random_bits(n_patches, seed, epoch, stream=1) >> np.uint64(60)
+    bits = random_bits(n_patches, seed, epoch, stream=1) >> np.uint64(60)
     return (bits if swap else bits & np.uint64(SWAP - 1)).astype(np.uint8)
 
 
@@ -37,7 +37,7 @@ def epoch_shifts(n_patches, seed, epoch, step_px):
     y and x, 0 to step_px - 1. A network with a grid of step_px sees a patch at as many places of
     its grid: at one and the same place it would soon know the noise of every patch by heart.
     """
-    bits = _random_bits(2 * n_patches, seed, epoch, stream=2)
+    bits = random_bits(2 * n_patches, seed, epoch, stream=2)
     return (bits % np.uint64(step_px)).astype(np.int64).reshape(n_patches, 2)
 
 
@@ -50,7 +50,19 @@ def shifted(patches, shifts, size_px):
     return torch.stack(parts)
 
 
-def _random_bits(count, seed, epoch, stream):
+def grouped_order(segments, seed, epoch, group):
+    """Return a permutation of the patches, int64, that takes their micrographs in groups.
+
+    `segments` (n_patches,) says which micrograph each patch is of. The micrographs are shuffled
+    and dealt into groups of `group`; within a group the patches are sorted by the keys of
+    epoch_order. So a training that streams its micrographs needs two groups at once.
+    """
+    shuffled = np.argsort(random_bits(int(segments.max()) + 1, seed, epoch, stream=3))
+    groups = np.argsort(shuffled)[segments] // group
+    return np.lexsort((random_bits(len(segments), seed, epoch, stream=0), groups))
+
+
+def random_bits(count, seed, epoch, stream):
     """Return random 64-bit numbers, (count,) uint64: Philox4x64-10 (Salmon et al. 2011, SC11).
 
     Key (seed, epoch), counters (1, 0, 0, stream), (2, 0, 0, stream), ...: four numbers each.
@@ -85,11 +97,12 @@ def turned(input_patches, target_patches, codes):
         if code & SWAP:
             pair = pair[::-1]
         for patch, out in zip(pair, (inputs, targets), strict=True):
-            out.append(_turn(patch, code))
+            out.append(turn(patch, code))
     return torch.stack(inputs), torch.stack(targets)
 
 
-def _turn(patch, code):
+def turn(patch, code):
+    """Return a patch (..., S, S) turned by the lower three bits of its code."""
     if code & 1:
         patch = patch.transpose(-2, -1)
     axes = [axis for axis, bit in ((-2, 2), (-1, 4)) if code & bit]

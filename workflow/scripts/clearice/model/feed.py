@@ -1,33 +1,64 @@
 """What a training is fed with: the prepared batches of an epoch, and where they come from."""
 
 import dataclasses
+import functools
+from collections.abc import Callable
 
 import numpy as np
 import torch
 
 from clearice.dataset.manifest import read_manifest
-from clearice.dataset.reader import open_split
+from clearice.dataset.plane_reader import MovedPatches
+from clearice.dataset.reader import open_planes, open_split
 from clearice.errors import InputError
 from clearice.model.epochs import (
     batches_of,
     epoch_codes,
     epoch_order,
     epoch_shifts,
+    grouped_order,
     shifted,
     turned,
 )
 from clearice.model.loader import Loader
+from clearice.model.planes.offsets import RandomPlaces
+from clearice.model.planes.patch_tables import Epoch
+from clearice.model.planes.residency import (
+    GROUP,
+    KINDS,
+    StreamedPlanes,
+    TabledBatch,
+    kind_that_fits,
+)
 
 
 @dataclasses.dataclass
 class FedBatch:
-    """One batch on the device; its tensors are valid until the next one is asked for."""
+    """One batch on the device; it is valid until the next one is asked for.
+
+    `tabled` says where its patches lie on the device, for an engine that reads them there; None
+    where they were copied to it. `input` and `target` are made when they are asked for.
+    """
 
     position: int  # in its epoch
     patches: int  # of all processes
     full: bool  # whether it has the size that all but the last one have
-    input: torch.Tensor  # (n, 1, S, S) float32, n being this process's part
-    target: torch.Tensor  # (n, 1, S, S) float32
+    cut: Callable  # returns input and target
+    tabled: TabledBatch | None = None
+
+    @property
+    def input(self):
+        """(n, 1, S, S) float32, n being this process's part."""
+        return self._sides[0]
+
+    @property
+    def target(self):
+        """(n, 1, S, S) float32."""
+        return self._sides[1]
+
+    @functools.cached_property
+    def _sides(self):
+        return self.cut()
 
 
 class Feed:
@@ -36,15 +67,21 @@ class Feed:
     `settings` is a section of config.yaml's `model`; `processes` (distributed.Processes) says
     which part of every batch is ours. `grid_px` is the network's alignment: with augmentation a
     patch of four grid cells or more gives up one of them, and is cut at another place every time.
+    `memory_limit_bytes` is for planes on the device (planes/residency.py), None for what is free.
     """
 
-    def __init__(self, manifest_path, settings, device, processes, grid_px=1):
+    def __init__(
+        self, manifest_path, settings, device, processes, grid_px=1, memory_limit_bytes=None
+    ):
         self.manifest = read_manifest(manifest_path)
         self.size_px = self.training_size_px = self.manifest["patch_size_px"]
-        self._grid_px = grid_px
+        self._grid_px, self._memory_limit_bytes = grid_px, memory_limit_bytes
         if settings["augmentation"] and 1 < grid_px <= self.size_px / 4:
             self.training_size_px = self.size_px - grid_px
         self.readers = {split: open_split(manifest_path, split) for split in ("train", "test")}
+        only_planes = self.manifest["layout"] == "planes"
+        self._planes = self.readers if only_planes else open_planes(manifest_path)
+        self._on_device = self._loader = None
         self._settings, self._device, self._processes = settings, device, processes
         for split, reader in self.readers.items():
             if not reader.n_patches:
@@ -57,30 +94,54 @@ class Feed:
             )
         self.batch_size = settings["batch_size"]
         self.batches_per_epoch = -(-self.readers["train"].n_patches // settings["batch_size"])
+        self._random = None
+        if self.manifest.get("offsets") == "random":
+            self._random = RandomPlaces(self._planes["train"])
 
     def __enter__(self):
-        self._loader = Loader(
-            self._settings["batch_size"] // self._processes.world_size,
-            self.size_px,
-            self.manifest["dtype"],
-            self._device,
-            threads=self._settings["reader_threads"],
-            buffer_mib=self._settings["buffer_mib"],
-        )
+        if (kind := self._kind_on_all()) is not None:
+            threads = self._settings["reader_threads"]
+            self._on_device = kind(self._planes, self._device, threads)
         return self
 
     def __exit__(self, *_):
-        self._loader.close()
-        for reader in self.readers.values():
+        for source in (self._on_device, self._loader):
+            if source is not None:
+                source.close()
+        for reader in (*self.readers.values(), *(self._planes or {}).values()):
             reader.close()
+
+    def _kind_on_all(self):
+        """Return how planes lie on the devices of all processes; None where they don't."""
+        if self._planes is None:
+            return None
+        batch_px = self.batch_size // self._processes.world_size * self.size_px**2
+        kind = kind_that_fits(self._planes, self._device, batch_px, self._memory_limit_bytes)
+        if self._processes.all_reduce is None:
+            return kind
+        fits = [kind is not None and KINDS.index(kind) <= n for n in range(len(KINDS))]
+        counts = torch.tensor(fits, dtype=torch.int64, device=self._device)
+        self._processes.all_reduce(counts)
+        everywhere = (counts == self._processes.world_size).tolist()
+        return next((kind for kind, on_all in zip(KINDS, everywhere, strict=True) if on_all), None)
+
+    @property
+    def streams(self):
+        """Whether planes stream through the device: epochs then take micrographs in groups."""
+        return isinstance(self._on_device, StreamedPlanes)
 
     @property
     def waited_s(self):
         """How long the device has waited for data so far (s)."""
-        return self._loader.waited_s
+        sources = self._on_device, self._loader
+        return sum(source.waited_s for source in sources if source is not None)
 
-    def training_batches(self, epoch, first=0):
-        """Yield the batches of an epoch from number `first` on, shuffled and turned."""
+    def training_batches(self, epoch, first=0, *, grouped=False):
+        """Yield the batches of an epoch from number `first` on, shuffled and turned.
+
+        `grouped` is what `streams` was when the epoch began, maybe in another run: the order of
+        the patches depends on it, and any order can be gone on with.
+        """
         count, seed = self.readers["train"].n_patches, self._settings["seed"]
         codes = shifts = None
         if self._settings["augmentation"]:
@@ -89,45 +150,92 @@ class Feed:
             codes = epoch_codes(count, seed, epoch, swap=swap)
         if self.training_size_px < self.size_px:
             shifts = epoch_shifts(count, seed, epoch, self._grid_px)
-        return self._batches("train", self._order("train", epoch), first, codes, shifts)
+        order, places = self._order("train", epoch, grouped), self._places_of(epoch)
+        return self._batches("train", order, first, codes, shifts, places)
 
     def evaluation_batches(self, split):
         """Yield all patches of `split` in their order, as they are."""
         return self._batches(split, self._order(split), 0)
 
-    def _order(self, split, epoch=None):
+    def _order(self, split, epoch=None, grouped=False):
         """Return the order of the patches: shuffled in a training `epoch`, else as they are."""
-        count = self.readers[split].n_patches
+        reader = self.readers[split]
         if epoch is None:
-            return np.arange(count)
-        return epoch_order(count, self._settings["seed"], epoch)
+            return np.arange(reader.n_patches)
+        if not grouped:
+            return epoch_order(reader.n_patches, self._settings["seed"], epoch)
+        counts = [segment["n_patches"] for segment in reader.segments]
+        segments = np.repeat(np.arange(len(counts)), counts)
+        return grouped_order(segments, self._settings["seed"], epoch, GROUP)
 
-    def _batches(self, split, order, first, codes=None, shifts=None):
+    def _places_of(self, epoch):
+        """Return where the training patches of an epoch are cut, None for the grid."""
+        return self._random and self._random.of_epoch(self._settings["seed"], epoch)
+
+    def _batches(self, split, order, first, codes=None, shifts=None, places=None):
         size = self._settings["batch_size"]
         shares = batches_of(
             order, size, rank=self._processes.rank, world_size=self._processes.world_size
         )[first:]
-        loaded = self._loader.batches(self.readers[split], [ours for ours, _ in shares])
-        for position, (batch, (_, patches)) in enumerate(zip(loaded, shares, strict=True), first):
-            pair = batch.input, batch.target
-            if codes is not None and len(batch.indices):
-                pair = turned(*pair, codes[batch.indices])
-            if shifts is not None and len(batch.indices):
-                places = shifts[batch.indices]
-                pair = [shifted(side, places, self.training_size_px) for side in pair]
-            inputs, targets = (side.float() for side in pair)
-            yield FedBatch(position, patches, patches == size, inputs, targets)
+        ours = [indices for indices, _ in shares]
+        if self._on_device is not None:
+            reader = self._planes[split]
+            cut_px = self.size_px if shifts is None else self.training_size_px
+            at = reader.places() if places is None else places
+            epoch = Epoch(order, at, self.size_px, cut_px, codes, shifts)
+            if self._on_device.can_give(reader, epoch, size):
+                tabled = self._on_device.batches(split, epoch, ours, size, first)
+                for position, (batch, (_, n)) in enumerate(zip(tabled, shares, strict=True), first):
+                    yield FedBatch(position, n, n == size, batch.cut, batch)
+                return
+        reader = self.readers[split]
+        if places is not None:
+            reader = MovedPatches(self._planes[split], places)
+        loaded = self._host_loader().batches(reader, ours)
+        for position, (batch, (_, n)) in enumerate(zip(loaded, shares, strict=True), first):
+            cut = functools.partial(self._prepared, batch, codes, shifts)
+            yield FedBatch(position, n, n == size, cut)
 
-    def places(self, split, position, epoch=None):
+    def _host_loader(self):
+        """Return the Loader, which is made when a batch is to be read through it."""
+        if self._loader is None:
+            self._loader = Loader(
+                self._settings["batch_size"] // self._processes.world_size,
+                self.size_px,
+                self.manifest["dtype"],
+                self._device,
+                threads=self._settings["reader_threads"],
+                buffer_mib=self._settings["buffer_mib"],
+            )
+        return self._loader
+
+    def _prepared(self, batch, codes, shifts):
+        """Return input and target of a loader's batch, turned and cut."""
+        pair = batch.input, batch.target
+        if codes is not None and len(batch.indices):
+            pair = turned(*pair, codes[batch.indices])
+        if shifts is not None and len(batch.indices):
+            places = shifts[batch.indices]
+            pair = [shifted(side, places, self.training_size_px) for side in pair]
+        return tuple(side.float() for side in pair)
+
+    def places(self, split, position, epoch=None, grouped=False):
         """Return in words where the patches of a batch lie, and bad pixels in them.
 
         It is the batch `position` of a training `epoch`, or of an evaluation where that is None.
         """
         reader, size, words = self.readers[split], self._settings["batch_size"], []
-        order = self._order(split, epoch)
-        for i in order[position * size : (position + 1) * size]:
-            micrograph, y, x = reader.where(int(i))
-            bad = sum(np.count_nonzero(~np.isfinite(side)) for side in reader.read(int(i)))
+        order = self._order(split, epoch, grouped)
+        moved = None if epoch is None else self._places_of(epoch)
+        for i in order[position * size : (position + 1) * size].tolist():
+            micrograph, y, x = reader.where(i)
+            pair = [np.empty((self.size_px,) * 2, reader.dtype) for _ in range(2)]
+            if moved is None:
+                reader.read_into(i, *pair)
+            else:
+                y, x = moved[i].tolist()
+                MovedPatches(self._planes[split], moved).read_into(i, *pair)
+            bad = sum(np.count_nonzero(~np.isfinite(side)) for side in pair)
             pixels = f", {bad} pixels not finite" if bad else ""
             words.append(f"{micrograph} (y {y}, x {x}{pixels})")
         return ", ".join(words)

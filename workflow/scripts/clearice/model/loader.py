@@ -73,8 +73,8 @@ class Loader:
     def batches(self, reader, index_batches):
         """Yield a Batch for each array of patch indices in `index_batches` (a list), in order.
 
-        `reader` is a PatchReader. Raises what a read raised (an InputError for a file that was
-        cut short) when its batch is due. Only one iteration at a time.
+        `reader` has read_into, as open_split's have. Raises what a read raised (an InputError for a
+        file that was cut short) when its batch is due. Only one iteration at a time.
         """
         ring, submitted = self._slots, 0
         with contextlib.closing(_Pending(ring)) as pending:

@@ -167,7 +167,10 @@ class _Session:
         """Take the steps that are left of this epoch."""
         course = self._course
         late, clock = LateLosses(self._device), _Clock(self._feed, course.totals)
-        for batch in self._feed.training_batches(course.epoch, course.batch):
+        if not course.batch:
+            course.grouped = self._feed.streams
+        batches = self._feed.training_batches(course.epoch, course.batch, grouped=course.grouped)
+        for batch in batches:
             report = self._step(batch)
             course.batch, course.step = course.batch + 1, course.step + 1
             save, stop = self._note(late.push(report, (batch.position, batch.patches)))
@@ -199,7 +202,7 @@ class _Session:
         for (position, patches), loss, to_save, to_stop in reports:
             if not math.isfinite(loss):
                 where = f"in epoch {epoch + 1}, batch {position + 1}"
-                places = self._feed.places("train", position, epoch)
+                places = self._feed.places("train", position, epoch, self._course.grouped)
                 raise self._not_finite(f"the loss is {loss} {where}", places)
             self._course.totals.add_loss(loss, patches)
             self._progress.step(epoch + 1, loss)

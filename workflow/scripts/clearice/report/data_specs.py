@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from clearice.dataset.manifest import ITEM_BYTES, SIDES, SPLITS
+from clearice.dataset.segments import ITEM_BYTES, SIDES, SPLITS, plane_bytes
 from clearice.files import read_result
 from clearice.report.documents import Document, Part, facts
 from clearice.report.words import optional
@@ -25,7 +25,9 @@ def data_specs(results, config):
     """
     manifest = read_result(results.manifest)
     parts = [
-        _arrays(manifest, config["dataset"]["concatenate"]),
+        _planes(manifest)
+        if manifest["layout"] == "planes"
+        else _arrays(manifest, config["dataset"]["concatenate"]),
         _patches(manifest, config["patches"]),
         _splits(manifest, results.micrographs),
         _micrographs(results),
@@ -55,6 +57,28 @@ def _arrays(manifest, concatenated):
         f"The content is named by data_xxh3 {manifest['data_xxh3']} (docs/formats.md, Dataset)."
     )
     return Part("Arrays", (where, hashed), columns, tuple(rows), numbers=(4,))
+
+
+def _planes(manifest):
+    """Return the Part on a dataset of whole micrographs."""
+    dtype, rows = manifest["dtype"], []
+    for split in SPLITS:
+        content = manifest["splits"][split]
+        n_bytes = sum(2 * plane_bytes(dtype, s["planes"]) for s in content["segments"])
+        counts = content["n_patches"], len(content["segments"])
+        rows.append((split, *(f"{count:,}" for count in counts), dtype, f"{n_bytes:,}"))
+    places = "at other places in each epoch" if "offsets" in manifest else "at places of a grid"
+    where = (
+        f"Whole normalised micrographs (planes) as raw little-endian {dtype} without a header, in "
+        "C order, an input and a target each; manifest.json names files, height and width. "
+        f"Patches are cut while they are read, {places}; the json of a shard lists y and x of the "
+        "grid."
+    )
+    hashed = (
+        f"The content is named by data_xxh3 {manifest['data_xxh3']} (docs/formats.md, Dataset)."
+    )
+    columns = ("split", "patches", "micrographs", "dtype", "bytes")
+    return Part("Arrays", (where, hashed), columns, tuple(rows), numbers=(1, 2, 4))
 
 
 def _patches(manifest, patches):

@@ -3,7 +3,7 @@
 import numpy as np
 
 ALIGNMENT_BYTES = 4096  # of what is handed to `write`: a page, and a block of any disk
-_WRITE_BYTES = 1 << 22  # patches smaller than this are written together
+WRITE_BYTES = 1 << 22  # patches smaller than this are written together
 
 
 def patch_origins(height_px, width_px, size_px, stride_px, cover_border=False):
@@ -55,9 +55,9 @@ class PatchCutter:
         self._rows.reverse()  # the next row of patches is the last
         self._next_row = 0
         patch_bytes = size_px * size_px * self._ring.itemsize
-        per_write = max(1, _WRITE_BYTES // patch_bytes)
+        per_write = max(1, WRITE_BYTES // patch_bytes)
         longest = max((len(xs) for _, xs in self._rows), default=1)
-        self._batch = _aligned((min(per_write, longest), size_px, size_px), self._ring.dtype)
+        self._batch = aligned((min(per_write, longest), size_px, size_px), self._ring.dtype)
 
     def add(self, rows):
         """Take in the next rows, float (b, W), and write the patches that they complete."""
@@ -82,7 +82,7 @@ class PatchCutter:
             self._write(self._batch[: len(part)])
 
 
-def _aligned(shape, dtype):
+def aligned(shape, dtype):
     """Return an uninitialised array that starts at a multiple of ALIGNMENT_BYTES."""
     n_bytes = int(np.prod(shape)) * dtype.itemsize
     raw = np.empty(n_bytes + ALIGNMENT_BYTES, np.uint8)

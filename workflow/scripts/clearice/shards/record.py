@@ -11,6 +11,11 @@ from clearice.files import read_json, write_json, xxh3_of_file
 from clearice.wording import made_again
 
 FORMAT_VERSION = 2
+# Names of the files of a shard, by side: patches one after the other, and the whole planes.
+PATCHES = {"input": "input.bin", "target": "target.bin"}
+PLANES = {"input_plane": "input.plane", "target_plane": "target.plane"}
+FILES = PATCHES | PLANES  # name in a record -> what follows the micrograph's key
+LAYOUTS = {"patches": PATCHES, "planes": PLANES, "both": FILES}  # by dataset.layout
 # fmt: off
 _KEYS = [
     "format_version", "micrograph", "status", "reason", "warnings", "checks", "input", "target",

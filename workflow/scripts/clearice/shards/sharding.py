@@ -1,4 +1,4 @@
-"""Cut one micrograph, or one pair of halves, into a shard of normalised patches.
+"""Cut one micrograph, or one pair of halves, into a shard: normalised patches, planes, or both.
 
 Two passes over the rows: one for the statistics and the checks, one that normalises and cuts.
 Memory holds one row of patches of input and of target, whatever the micrograph's height.
@@ -18,8 +18,9 @@ from clearice.micrographs.waiting import (
     file_state,
     file_status,
 )
-from clearice.shards.binary import write_patches
+from clearice.shards.binary import write_side
 from clearice.shards.record import (
+    FILES,
     file_states,
     new_record,
     source_entry,
@@ -34,11 +35,13 @@ WORKERS = 2  # one per side: NumPy, hashing and writing release the interpreter 
 
 def shard_micrograph(
     input,
-    input_bin,
-    target_bin,
     record,
     micrograph,
     patches,
+    input_bin=None,
+    target_bin=None,
+    input_plane=None,
+    target_plane=None,
     dtype="float32",
     on_error="skip",
     target=None,
@@ -50,20 +53,26 @@ def shard_micrograph(
     settle_minutes=0,
     **_only_for_the_workflow,
 ):
-    """Write the shard of `micrograph`: two files of patches (n, size, size) and their record.
+    """Write the shard of `micrograph`: its binaries and their record.
 
-    `patches` holds the keys of that section of config.yaml; `pixel_size_angstrom` is what a table
-    states, and is used in place of the header's. A bad micrograph leaves a record
-    with status rejected and two empty files, or raises InputError with `on_error` stop. So does
-    one that is `set_aside`, for that reason and unopened, and with `was_there` (when the run began)
-    one that vanished. One that is still being written leaves such a record in any case: it was
-    changed since it had `states` (waiting.file_state), or is unfinished and was changed in the last
-    `settle_minutes` (0: is rejected, as any other). `scratch` names a folder of
-    the node that patches are first written to.
-    Returns path -> [(bytes, XXH3-64)] of the two.
+    Two files of patches (n, size, size), `input_bin` and `target_bin`, two of whole planes
+    (height, width), `input_plane` and `target_plane`, or all four; those of the shard that are
+    not asked for are removed. `patches` holds the keys of that section of config.yaml;
+    `pixel_size_angstrom` is what a table states, and is used in place of the header's.
+
+    A bad micrograph leaves a record with status rejected and empty files, or raises InputError
+    with `on_error` stop. So does one that is `set_aside`, for that reason and unopened, and with
+    `was_there` (when the run began) one that vanished. One that is still being written leaves such
+    a record in any case: it was changed since it had `states` (waiting.file_state), or is
+    unfinished and was changed in the last `settle_minutes` (0: is rejected, as any other).
+    `scratch` names a folder of the node that binaries are first written to.
+    Returns path -> [(bytes, XXH3-64)] of the binaries.
     """
     paths = [input] if target is None else [input, target]
-    shard = paths, (input_bin, target_bin), record, micrograph, patches, dtype
+    binaries = {"input": input_bin, "target": target_bin}
+    binaries |= {"input_plane": input_plane, "target_plane": target_plane}
+    binaries = {name: path for name, path in binaries.items() if path is not None}
+    shard = paths, binaries, record, micrograph, patches, dtype
     shard += (scratch_folder(scratch),)
     if was_there and not set_aside:
         set_aside = _vanished(paths)
@@ -143,9 +152,11 @@ def _cut(
             facts, limits = {"status": "rejected", "reason": reason}, []
         new = new_record(micrograph, patches, kind, dtype, checks=checks, **sources, **facts)
         Path(record).unlink(missing_ok=True)  # it comes last: until then there is no shard
+        _remove_others(record, binaries)
         rows = side_rows(images, limits, new, patches)
-        writes = pool.map(write_patches, binaries, rows, [new] * 2, [scratch] * 2)
-        new["files"] = dict(zip(("input", "target"), writes, strict=True))
+        sides = [_of_side(side, binaries) for side in ("input", "target")]
+        writes = pool.map(write_side, sides, rows, [new] * 2, [scratch] * 2)
+        new["files"] = {name: entry for written in writes for name, entry in written.items()}
     if file_states(paths) != before and not set_aside:
         raise UnfinishedError(
             "changed while it was read",
@@ -154,7 +165,16 @@ def _cut(
         )
     write_record(record, new)
     files = new["files"]
-    return {
-        str(path): [(files[side]["bytes"], files[side]["xxh3"])]
-        for side, path in zip(("input", "target"), binaries, strict=True)
-    }
+    return {str(path): [(files[n]["bytes"], files[n]["xxh3"])] for n, path in binaries.items()}
+
+
+def _of_side(side, binaries):
+    return {name: path for name, path in binaries.items() if name.split("_")[0] == side}
+
+
+def _remove_others(record, binaries):
+    """Remove the binaries of another dataset.layout, which the new record does not name."""
+    for name in FILES.keys() - binaries.keys():
+        Path(record).with_name(f"{Path(record).name.removesuffix('.json')}.{FILES[name]}").unlink(
+            missing_ok=True
+        )

@@ -1,0 +1,259 @@
+"""Planes that lie on the device for a whole training, or stream through it: what fits decides.
+
+Both give batches as tables of patches (patch_tables.py), and as tensors for an engine that reads no
+tables. On a CPU they do the same in its own memory, for tests alone.
+"""
+
+import dataclasses
+import time
+
+import numpy as np
+import torch
+
+from clearice.dataset.segments import SIDES
+from clearice.model.epochs import turn
+from clearice.model.planes.copying import PlaneCopier
+from clearice.model.planes.patch_tables import (
+    ADDRESS,
+    STRIDE,
+    TARGET_ADDRESS,
+    TURN,
+    patch_table,
+)
+
+GROUP = 8  # micrographs whose patches are shuffled together where planes are streamed
+_ALIGNMENT_BYTES = 256  # of a plane on the device
+# What is left for everything else: a fixed part and, per pixel of a batch, activations.
+_MARGIN_BYTES, _MARGIN_BYTES_PER_PX = 1 << 30, 1 << 9
+
+
+@dataclasses.dataclass(frozen=True)
+class TabledBatch:
+    """The patches of one batch on the device; valid until the next one is asked for.
+
+    `table` is int64 (n, 4) on the device, of patch_tables.patch_table, over planes of `dtype`, the
+    dataset's; `cut_px` is the side of a patch.
+    """
+
+    table: torch.Tensor
+    dtype: torch.dtype
+    cut_px: int
+    _rows: np.ndarray
+    _memory: torch.Tensor
+
+    def cut(self):
+        """Return the patches as two tensors, turned: (n, 1, cut_px, cut_px) float32 each."""
+        shape = (1, self.cut_px, self.cut_px)
+        sides = []
+        for column in (ADDRESS, TARGET_ADDRESS):
+            patches = [torch.empty((0, *shape), device=self._memory.device)]
+            for row in self._rows.tolist():
+                first = (row[column] - self._memory.data_ptr()) // self.dtype.itemsize
+                strides = (0, row[STRIDE], 1)
+                patch = torch.as_strided(self._memory, shape, strides, first)
+                patches.append(turn(patch, row[TURN]).float()[None])
+            sides.append(torch.cat(patches))
+        return tuple(sides)
+
+
+def kind_that_fits(readers, device, batch_px, limit_bytes=None):
+    """Return the class that holds the planes of `readers` in the memory that is left, or None.
+
+    `readers` is split -> PlaneReader, `batch_px` the pixels of a batch. `limit_bytes` is the
+    memory to fill; None for what is free on a GPU, less a margin, and for nothing on a CPU.
+    """
+    if limit_bytes is None:
+        if device.type != "cuda":
+            return None
+        free, _ = torch.cuda.mem_get_info(device)
+        limit_bytes = free - _MARGIN_BYTES - batch_px * _MARGIN_BYTES_PER_PX
+    return next((kind for kind in KINDS if kind.bytes_of(readers) <= limit_bytes), None)
+
+
+class _Planes:
+    """What both kinds share: one piece of memory, and tables of addresses in it."""
+
+    def __init__(self, readers, device, threads):
+        self._readers, self._device, self.waited_s = readers, device, 0.0
+        self._bytes = torch.empty(self.bytes_of(readers), dtype=torch.uint8, device=device)
+        dtype = np.dtype(next(iter(readers.values())).dtype.newbyteorder("="))
+        self._dtype = torch.from_numpy(np.empty(0, dtype)).dtype
+        self._memory = self._bytes.view(self._dtype)
+        self._copier = PlaneCopier(device, threads)
+
+    def close(self):
+        """End the threads and give back the memory."""
+        self._copier.close()
+        self._bytes = self._memory = None
+
+    def _begin(self, split, number, at, after=None):
+        """Begin to read the planes of a segment to byte `at` of the memory; return an Arrival."""
+        reader = self._readers[split]
+        count, planes = reader.plane_bytes(number), []
+        for side in SIDES:
+            planes.append((reader, number, side, self._bytes[at : at + count]))
+            at += _aligned(count)
+        return self._copier.submit(planes, after)
+
+    def _table(self, split, epoch, indices, starts):
+        """Return the table of patches; `starts` says where the planes of each segment begin."""
+        reader, itemsize = self._readers[split], self._dtype.itemsize
+        first = [segment["first_patch"] for segment in reader.segments]
+        numbers = np.searchsorted(first, indices, side="right") - 1
+        steps = [_aligned(reader.plane_bytes(number)) for number in range(len(first))]
+        addresses = self._bytes.data_ptr() + starts[numbers][:, None]
+        addresses = addresses + np.array(steps, np.int64)[numbers][:, None] * np.arange(2)
+        strides = np.array([segment["planes"]["width_px"] for segment in reader.segments])
+        return patch_table(epoch, indices, addresses, strides[numbers], itemsize)
+
+    def _batches(self, split, epoch, shares, starts):
+        """Return a list of TabledBatch, one for each array of indices in `shares`."""
+        if not shares:
+            return []
+        rows = self._table(split, epoch, np.concatenate(shares), starts)
+        table = torch.from_numpy(rows).to(self._device)  # once an epoch
+        ends = np.cumsum([len(share) for share in shares])
+        return [
+            TabledBatch(table[a:b], self._dtype, epoch.cut_px, rows[a:b], self._memory)
+            for a, b in zip([0, *ends[:-1]], ends, strict=True)
+        ]
+
+    def _wait(self, arrivals):
+        started = time.perf_counter()
+        for arrival in arrivals:
+            arrival.wait(self._device)
+        self.waited_s += time.perf_counter() - started
+
+
+class ResidentPlanes(_Planes):
+    """All planes of all splits, read once."""
+
+    def __init__(self, readers, device, threads):
+        super().__init__(readers, device, threads)
+        self._starts, at, self._arrivals = {}, 0, []
+        for split, reader in readers.items():
+            starts = []
+            for number in range(len(reader.segments)):
+                starts.append(at)
+                self._arrivals.append(self._begin(split, number, at))
+                at += _pair_bytes(reader, number)
+            self._starts[split] = np.array(starts, np.int64)
+
+    @staticmethod
+    def bytes_of(readers):
+        """Return how many bytes of memory that takes."""
+        return sum(
+            _pair_bytes(reader, number)
+            for reader in readers.values()
+            for number in range(len(reader.segments))
+        )
+
+    @staticmethod
+    def can_give(reader, epoch, batch_size):
+        """Say whether the order of an epoch can be had: any."""
+        return True
+
+    def batches(self, split, epoch, shares, batch_size, first=0):
+        """Yield a TabledBatch for each of `shares`, the indices of this process in each batch.
+
+        `epoch` is a patch_tables.Epoch; `first` the number of the first share in it.
+        """
+        self._wait(self._arrivals)
+        self._arrivals = []
+        yield from self._batches(split, epoch, shares, self._starts[split])
+
+    def close(self):
+        """End the threads and give back the memory."""
+        for arrival in self._arrivals:
+            arrival.settle()
+        super().close()
+
+
+class StreamedPlanes(_Planes):
+    """Two groups of GROUP micrographs: batches come from one while the next is read.
+
+    A group's memory is written again when the last batch that has patches of it is done.
+    """
+
+    @classmethod
+    def bytes_of(cls, readers):
+        """Return how many bytes of memory that takes."""
+        return 2 * GROUP * cls._slot_bytes(readers)
+
+    @staticmethod
+    def _slot_bytes(readers):
+        return max(
+            _pair_bytes(reader, number)
+            for reader in readers.values()
+            for number in range(len(reader.segments))
+        )
+
+    @staticmethod
+    def can_give(reader, epoch, batch_size):
+        """Say whether the order keeps to groups, and no batch needs more than two of them."""
+        _, groups = _grouped(reader, epoch.order)
+        ends = np.minimum(np.arange(0, len(groups), batch_size) + batch_size, len(groups)) - 1
+        spans = groups[ends] - groups[::batch_size]
+        return bool((np.diff(groups) >= 0).all() and spans.max() <= 1)
+
+    def batches(self, split, epoch, shares, batch_size, first=0):
+        """Yield a TabledBatch for each of `shares`, the indices of this process in each batch.
+
+        `epoch` is a patch_tables.Epoch; `first` the number of the first share in it.
+        """
+        reader = self._readers[split]
+        sequence, groups = _grouped(reader, epoch.order)
+        slot_bytes = self._slot_bytes(self._readers)
+        starts = np.zeros(len(reader.segments), np.int64)
+        starts[sequence] = np.arange(len(sequence)) % (2 * GROUP) * slot_bytes
+        under_way, begun = {}, int(groups[first * batch_size]) if shares else 0
+
+        def begin(group, after=None):
+            members = sequence[group * GROUP : (group + 1) * GROUP].tolist()
+            under_way[group] = [self._begin(split, n, int(starts[n]), after) for n in members]
+
+        tabled = self._batches(split, epoch, shares, starts)
+        try:
+            for position, batch in enumerate(tabled, first):
+                members = groups[position * batch_size : (position + 1) * batch_size]
+                event = self._event()  # all that was launched on groups before these is before it
+                while begun < members[0] + 2:
+                    begin(begun, event)
+                    begun += 1
+                for group in range(members[0], members[-1] + 1):
+                    self._wait(under_way.pop(group, ()))
+                yield batch
+        finally:  # reads that nobody will ask for write into the memory
+            for arrivals in under_way.values():
+                for arrival in arrivals:
+                    arrival.settle()
+
+    def _event(self):
+        """Return an event at the end of what the device has to do by now; None on a CPU."""
+        if self._device.type != "cuda":
+            return None
+        event = torch.cuda.Event()
+        event.record(torch.cuda.current_stream(self._device))
+        return event
+
+
+KINDS = (ResidentPlanes, StreamedPlanes)  # the better first
+
+
+def _grouped(reader, order):
+    """Return (segments in the order in which they come, group of each patch of `order`)."""
+    first = [segment["first_patch"] for segment in reader.segments]
+    numbers = np.searchsorted(first, order, side="right") - 1
+    present, met_at = np.unique(numbers, return_index=True)
+    sequence = present[np.argsort(met_at)]
+    rank = np.zeros(len(first), np.int64)
+    rank[sequence] = np.arange(len(sequence))
+    return sequence, rank[numbers] // GROUP
+
+
+def _pair_bytes(reader, number):
+    return 2 * _aligned(reader.plane_bytes(number))
+
+
+def _aligned(count):
+    return -(-count // _ALIGNMENT_BYTES) * _ALIGNMENT_BYTES
