@@ -26,7 +26,7 @@ demo: $(READY)  ## run the whole workflow on the simulated micrographs of config
 test: $(READY)  ## run every test that CI runs
 	$(BIN)/python -m pytest -n $(CORES) --dist loadfile
 
-test-long: $(READY)  ## run the tests that take minutes (runs that grow)
+test-long: $(READY)  ## run the long tests: runs that grow, more cases of slow ones
 	$(BIN)/python -m pytest -n $(CORES) --dist loadfile -m long
 
 test-slurm: $(READY)  ## test on a Slurm that is started for it (docs/cluster.md)

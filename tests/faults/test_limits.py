@@ -153,6 +153,7 @@ def run_snakemake_under(limit, folder, *arguments):
 @pytest.mark.slow
 def test_few_descriptors_train_from_many_shards(tmp_path, tiny_config):
     tiny_config["simulation"]["count"] = 40
+    tiny_config["micrographs_per_job"] = 20
     tiny_config["dataset"] = {"concatenate": False}
     tiny_config["parity"] = {"implementations": {}}
     tiny_config["denoised"] = {"enabled": False}

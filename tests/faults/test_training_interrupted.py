@@ -143,7 +143,9 @@ def time_of_change(path):
     return path.stat().st_mtime_ns if path.exists() else None
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGTERM, marks=pytest.mark.long), signal.SIGKILL]
+)
 @pytest.mark.usefixtures("whole")  # sets the number of threads, on which the last bits depend
 def test_a_process_that_is_killed_at_random_moments(manifest, tmp_path, number):
     """SIGKILL loses only what came after the last checkpoint."""

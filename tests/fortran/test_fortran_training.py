@@ -91,7 +91,7 @@ def write_weights(folder, training):
         tensor.numpy().astype("<f4").tofile(folder / f"{name.replace('.', '_')}.bin")
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize("optimizer", ["adam", pytest.param("sgd", marks=pytest.mark.long)])
 def test_a_training_has_the_losses_of_the_python_training(programs, dataset, tmp_path, optimizer):
     settings = {"optimizer": optimizer, "learning_rate": 0.01, "epochs": 17, "seed": SEED}
     training = build_training(dataset / "manifest.json", swap_halves=True, **settings)
@@ -131,7 +131,10 @@ def test_an_interrupted_training_ends_in_the_same_bytes(fast, dataset, tmp_path)
         assert parts == whole, name
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+OTHERS = [pytest.param(n, marks=pytest.mark.long) for n in (signal.SIGINT, signal.SIGHUP)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, *OTHERS])
 def test_a_signal_leaves_a_checkpoint_that_ends_in_the_same_bytes(fast, dataset, tmp_path, number):
     def words(output):
         options = ["--epochs", 400, "--checkpoint-minutes", 100]

@@ -87,7 +87,7 @@ def refusal(run, *arguments):
     return line
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("damage", ["shorter", pytest.param("garbage", marks=pytest.mark.long)])
 def test_damaged_results_of_every_kind_are_named_and_made_again(run, damage):
     before, victims = fixed_bytes(run), results_of_every_kind(run)
     assert {path.suffix for path in victims} >= {".json", ".tsv", ".mrc", ".html", ".bin", ".nml"}
@@ -122,8 +122,10 @@ def test_the_command_in_the_line_makes_the_file_again(run):
     ("damaged", "removed"),
     [
         ("model/simple_cnn/denoiser.safetensors", "denoised/sim_0001.mrc"),
-        ("dataset/train_input.bin", "model/simple_cnn/history.tsv"),
-        ("dataset/manifest.json", "reference/manifest.json"),
+        pytest.param(
+            *("dataset/train_input.bin", "model/simple_cnn/history.tsv"), marks=pytest.mark.long
+        ),
+        pytest.param(*("dataset/manifest.json", "reference/manifest.json"), marks=pytest.mark.long),
         ("shards/sim_0001.json", "dataset/micrographs.tsv"),
     ],
 )
@@ -183,7 +185,7 @@ def changed(**sections):
     return {**CONFIG, **{name: {**CONFIG.get(name, {}), **c} for name, c in sections.items()}}
 
 
-@pytest.mark.parametrize("how", ["removed", "emptied"])
+@pytest.mark.parametrize("how", ["removed", pytest.param("emptied", marks=pytest.mark.long)])
 def test_lost_records_alone_rerun_nothing_and_with_other_settings_all_that_they_made(run, how):
     lose_records(run, how)
     assert planned_jobs(run) == {}
