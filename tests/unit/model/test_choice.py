@@ -33,7 +33,7 @@ def test_the_schema_names_every_engine(sections, architecture):
 def test_on_a_cpu_pytorch_is_fastest_however_long_the_training(architecture):
     network = build_network(architecture)
     for trained_px in (1, 10**15):
-        assert fastest_engine(network, CPU, trained_px, deterministic=False) == "pytorch"
+        assert fastest_engine(network, CPU, "float32", trained_px, deterministic=False) == "pytorch"
 
 
 def test_an_engine_keeps_the_contract_on_a_cpu():

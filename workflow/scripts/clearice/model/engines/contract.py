@@ -12,6 +12,11 @@ class Engine(abc.ABC):
     all others: an engine may then choose what needs no preparation.
     """
 
+    name: str  # one of choice.ENGINES
+    may_be_captured = True  # as a CUDA graph
+    has_optimizer = False  # of its own: fused_optimizer and step
+    has_limited_range = False  # an error that is NaN may be the engine's, not the network's
+
     @abc.abstractmethod
     def output(self, input_patches):
         """Return the network's output (N, 1, H, W)."""
@@ -26,3 +31,19 @@ class Engine(abc.ABC):
 
         Gradients are multiplied by the scale of `scaler`.
         """
+
+    def fused_optimizer(self, name, learning_rate):
+        """Return the engine's own optimizer.
+
+        It has the param_groups, zero_grad, step, state_dict and load_state_dict of PyTorch's
+        optimizer of that name (adam | sgd), and the engine a `step`.
+        """
+        raise NotImplementedError("an engine without an optimizer of its own")
+
+    def step(self, input_patches, target_patches, pixels, optimizer):
+        """Return squared_error and take a step of the fused optimizer with its gradients.
+
+        With a limited range, an error that is not finite is NaN, and neither this step nor any
+        later one has changed a weight.
+        """
+        raise NotImplementedError("an engine without an optimizer of its own")
