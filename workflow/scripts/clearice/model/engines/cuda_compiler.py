@@ -36,7 +36,7 @@ def obstacle(capability):
     try:
         from cuda.bindings import nvrtc
 
-        architectures = _checked(nvrtc.nvrtcGetSupportedArchs())[1]
+        architectures = _checked(nvrtc.nvrtcGetSupportedArchs())
     except ImportError:
         return "the package cuda-bindings is missing (PyTorch's CUDA wheels bring it)"
     except (RuntimeError, OSError) as error:  # what cuda.bindings raises without the library

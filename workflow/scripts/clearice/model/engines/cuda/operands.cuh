@@ -32,7 +32,7 @@ typedef long long i64;
 #endif
 
 constexpr int PARTS = SPLIT ? 2 : 1;  // planes in shared memory: hi, and lo
-constexpr int FULL_WARP = -1;
+constexpr u32 FULL_WARP = ~0u;  // all lanes
 
 // 16 x 16 values of an A operand, or two B operands beside each other.
 struct Fragment {
