@@ -62,7 +62,8 @@ class CudaCNN(Engine):
         self.scaler = torch.amp.GradScaler(enabled=False)
         with torch.no_grad():
             self._weights = torch.cat([p.detach().reshape(-1) for p in self._parameters])
-            self._sums = torch.zeros(_SUMS, device=device)
+            # Of the gradients' batch, and of others: an evaluation leaves gradients as they are.
+            self._sums, self._other_sums = torch.zeros(2, _SUMS, device=device)
         parts = [p.numel() for p in self._parameters]
         for parameter, view in zip(self._parameters, self._weights.split(parts), strict=True):
             parameter.data = view.view_as(parameter)
@@ -75,13 +76,13 @@ class CudaCNN(Engine):
     @torch.no_grad()
     def output(self, input_patches):
         output = torch.empty_like(input_patches)
-        self._add_up(input_patches, input_patches, 1.0, output)
+        self._add_up(input_patches, input_patches, None, output)
         return output
 
     @torch.no_grad()
     def squared_error(self, input_patches, target_patches, *, full=True):
-        self._add_up(input_patches, target_patches, 1.0)
-        return self.take_step(None)
+        self._add_up(input_patches, target_patches)
+        return self._error(self._other_sums)
 
     @torch.no_grad()
     def error_and_gradients(self, input_patches, target_patches, pixels, *, full=True):
@@ -104,8 +105,8 @@ class CudaCNN(Engine):
 
         `dtype` (float16 or float32) is that of the planes.
         """
-        self._add_up_table(table, size_px, 1.0, dtype)
-        return self.take_step(None)
+        self._add_up_table(table, size_px, None, dtype)
+        return self._error(self._other_sums)
 
     @torch.no_grad()
     def error_and_gradients_of_table(self, table, size_px, pixels, dtype=torch.float16):
@@ -159,7 +160,7 @@ class CudaCNN(Engine):
         """Return what conv1 and conv2 put out before relu, (N, 16, H, W) each."""
         count, _, height, width = input_patches.shape
         layers = torch.empty(count, 2, 16, height, width, device=input_patches.device)
-        self._add_up(input_patches, input_patches, 1.0, layers=layers)
+        self._add_up(input_patches, input_patches, layers=layers)
         return layers[:, 0], layers[:, 1]
 
     # ---- what the above is made of
@@ -172,46 +173,35 @@ class CudaCNN(Engine):
     def take_step(self, optimizer):
         """Take the step of a KernelOptimizer with the gradients; return the error, a scalar.
 
-        With None there is no step. The error is NaN where a sum is not finite, or was in a step
-        before: then no weight has changed since.
+        The error is NaN where a sum is not finite, or was in a step before: then no weight has
+        changed since.
         """
-        error = torch.empty((), device=self._device)
-        means = squares = steps = None
-        kind, learning_rate, beta1, beta2, epsilon = NO_STEP, 0.0, 0.0, 0.0, 0.0
-        if optimizer is not None:
-            kind, learning_rate, beta1, beta2, epsilon = optimizer.hyperparameters()
-            means, squares = optimizer.means.data_ptr(), optimizer.squares.data_ptr()
-            steps = optimizer.steps.data_ptr()
-        kernels = self._training or self._kernels.training(torch.float32)
-        kernels.take_step(
-            1,
-            _STEP_THREADS,
-            self._sums.data_ptr(),
-            self._weights.data_ptr(),
-            means,
-            squares,
-            steps,
-            self._stopped.data_ptr(),
-            error.data_ptr(),
-            kind,
-            learning_rate,
-            beta1,
-            beta2,
-            epsilon,
-        )
-        return error
+        blocks = (optimizer.means, optimizer.squares, optimizer.steps)
+        return self._error(self._sums, [b.data_ptr() for b in blocks], optimizer.hyperparameters())
 
     def _judged(self):
         """Return the error, and let the parameters have their gradients."""
         self._show_gradients()
-        return self.take_step(None)
+        return self._error(self._sums)
+
+    def _error(self, sums, blocks=(None, None, None), step=(NO_STEP, 0.0, 0.0, 0.0, 0.0)):
+        """Return the error in `sums`; take a `step` with what else is in them."""
+        error = torch.empty((), device=self._device)
+        kernels = self._training or self._kernels.training(torch.float32)
+        addresses = (sums.data_ptr(), self._weights.data_ptr(), *blocks)
+        to = (self._stopped.data_ptr(), error.data_ptr())
+        kernels.take_step(1, _STEP_THREADS, *addresses, *to, *step)
+        return error
 
     def _show_gradients(self):
         for parameter, gradient in zip(self._parameters, self._gradients, strict=True):
             parameter.grad = gradient
 
-    def _add_up(self, inputs, targets, scale, output=None, layers=None):
-        """Compute the sums of patches (N, 1, H, W) float32, gradients times `scale`."""
+    def _add_up(self, inputs, targets, scale=None, output=None, layers=None):
+        """Compute the sums of patches (N, 1, H, W) float32, gradients times `scale`.
+
+        With a scale of None they are not the gradients' batch, and go to the other sums.
+        """
         for patches in (inputs, targets):
             if patches.dtype != torch.float32 or not patches.is_contiguous():
                 raise InputError("patches must be contiguous and float32")
@@ -240,6 +230,5 @@ class CudaCNN(Engine):
             blocks, block.threads, *addresses, partial, weights, to, *size, *division, *extra
         )
         columns = math.ceil(_SUMS / _SUM_COLUMNS)
-        kernels.sum_strips(
-            columns, _SUM_THREADS, partial, parts.units, self._sums.data_ptr(), scale
-        )
+        sums = (self._other_sums if scale is None else self._sums).data_ptr()
+        kernels.sum_strips(columns, _SUM_THREADS, partial, parts.units, sums, scale or 1.0)

@@ -30,13 +30,11 @@ DEVICE float relu(float x) {
   return result;
 }
 
-// Return relu of two values as operand words. A value beyond 65504 is infinite as a float16; a
-// negative weight could hide that behind the next relu, so it becomes NaN: with SPLIT by itself
-// (hi + lo is inf - inf), else by w + 0 * w, which leaves all other values as they are.
+// Return relu of two values as operand words.
 DEVICE void split_activations(float first, float second, u32 &hi, u32 &lo) {
   split_pair(relu(first), relu(second), hi, lo);
 #if !SPLIT && !BFLOAT16
-  asm("fma.rn.f16x2 %0,%0,%1,%0;" : "+r"(hi) : "r"(0u));
+  hi = without_infinities(hi);
 #endif
 }
 

@@ -60,6 +60,15 @@ DEVICE void split_pair(float first, float second, u32 &hi, u32 &lo) {
 #endif
 }
 
+// Return two float16 with NaN for what is infinite, and all other values as they are: w + 0 * w.
+// A value beyond 65504 is infinite as a float16, and a negative weight with a relu behind it could
+// turn that into a harmless 0; NaN it cannot. With SPLIT that needs no care: hi + lo is inf - inf.
+DEVICE u32 without_infinities(u32 halves) {
+  u32 to;
+  asm("fma.rn.f16x2 %0,%1,%2,%1;" : "=r"(to) : "r"(halves), "r"(0u));
+  return to;
+}
+
 // c += a * b, once.
 DEVICE void multiply_parts(float *c, const u32 *a, u32 b0, u32 b1) {
   asm volatile("mma.sync.aligned.m16n8k16.row.col.f32." OPERANDS

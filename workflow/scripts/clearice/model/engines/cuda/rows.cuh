@@ -67,10 +67,13 @@ struct RowInFlight {
       if (lane + 32 * i < COLUMNS) {
         u32 at = row + 2 * (lane + 32 * i);
 #if RAW_HALVES
-        store_half_word(at, values[i]);
+        store_half_word(at, without_infinities(values[i]));
 #else
         u32 hi, lo;
         split_pair(values[i], 0.f, hi, lo);
+#if !SPLIT && !BFLOAT16
+        hi = without_infinities(hi);
+#endif
         store_half_word(at, hi);
         if (IMAGE_HAS_LO) store_half_word(at + plane, lo);
 #endif
