@@ -15,8 +15,8 @@ class EmulatedEngine(Engine):
     has_optimizer = has_limited_range = True
 
     def __init__(self, network, limit=float("inf")):
-        self.network, self._limit = network, limit
-        self._exact = Autograd(network, torch.device("cpu"), "float32")
+        self.network, self._limit, self.device = network, limit, torch.device("cpu")
+        self._exact = Autograd(network, self.device, "float32")
         self.scaler = self._exact.scaler
         self._parameters = list(network.parameters())
         self._error, self._stopped = torch.zeros(()), False

@@ -2,6 +2,9 @@
 
 import copy
 import io
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -10,6 +13,7 @@ from clearice.model import optimization as optimization_module
 from clearice.model.engines.autograd import Autograd
 from clearice.model.networks import build_network
 from clearice.model.optimization import Optimization
+from conftest import REPOSITORY
 from emulated_engine import EmulatedEngine
 
 CPU = torch.device("cpu")
@@ -149,3 +153,42 @@ def test_a_process_without_patches_adds_nothing(emulated):
     ours.step(image[:0], image[:0], image.numel(), full=False)
     assert kept[0][:2625].abs().max() > 0
     assert kept[1].abs().max() == 0
+
+
+@pytest.mark.parametrize("name", ["adam", "sgd"])
+def test_the_state_has_the_keys_of_pytorchs(emulated, name):
+    found = []
+    for engine in ("cuda", "pytorch"):
+        ours = an_optimization(engine, name)
+        take(ours, batches(2))
+        found.append(ours.state()["optimizer"])
+    ours, theirs = found
+    assert ours["param_groups"][0].keys() == theirs["param_groups"][0].keys()
+    assert all(
+        ours["state"][i].keys() == entry.keys()
+        for i, entry in theirs["state"].items()
+        if name == "adam"
+    )
+
+
+def test_the_engine_and_its_optimizer_need_no_compiler_of_pytorchs():
+    """Its 800 modules take three seconds to import."""
+    code = """
+import sys, torch
+from clearice.model.engines import choice
+from clearice.model import optimization, training
+from clearice.model.networks import build_network
+from conftest import REPOSITORY
+from emulated_engine import EmulatedEngine
+optimization.build_engine = lambda name, network, device, precision: EmulatedEngine(network)
+ours = optimization.Optimization(
+    build_network("simple_cnn"), torch.device("cpu"), optimizer="adam", learning_rate=0.01,
+    precision="float32", engine="cuda")
+x = torch.randn(1, 1, 16, 16)
+ours.step(x, x, x.numel())
+ours.restore(ours.state())
+assert "torch._inductor" not in sys.modules and "torch._dynamo" not in sys.modules
+"""
+    folders = [str(REPOSITORY / "workflow" / "scripts"), str(REPOSITORY / "tests")]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(folders)}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment, timeout=120)

@@ -57,8 +57,8 @@ class CudaCNN(Engine):
         self.has_limited_range = precision != "bfloat16"
         self._parameters = list(network.parameters())
         device = self._parameters[0].device
-        self._device = torch.device("cuda", device.index or 0)
-        self._kernels = CudaKernels(precision, self._device)
+        self.device = torch.device("cuda", device.index or 0)
+        self._kernels = CudaKernels(precision, self.device)
         self.scaler = torch.amp.GradScaler(enabled=False)
         with torch.no_grad():
             self._weights = torch.cat([p.detach().reshape(-1) for p in self._parameters])
@@ -186,7 +186,7 @@ class CudaCNN(Engine):
 
     def _error(self, sums, blocks=(None, None, None), step=(NO_STEP, 0.0, 0.0, 0.0, 0.0)):
         """Return the error in `sums`; take a `step` with what else is in them."""
-        error = torch.empty((), device=self._device)
+        error = torch.empty((), device=self.device)
         kernels = self._training or self._kernels.training(torch.float32)
         addresses = (sums.data_ptr(), self._weights.data_ptr(), *blocks)
         to = (self._stopped.data_ptr(), error.data_ptr())
@@ -211,7 +211,7 @@ class CudaCNN(Engine):
         self._launch(kernels, addresses, (count, height, width), scale, output, layers)
 
     def _add_up_table(self, table, size_px, scale, dtype):
-        require_table(table, self._device)
+        require_table(table, self.device)
         kernels = self._kernels.training(dtype)
         addresses = (table.data_ptr(), None, None)
         self._launch(kernels, addresses, (len(table), size_px, size_px), scale)
@@ -220,7 +220,7 @@ class CudaCNN(Engine):
         self._training, block = kernels, kernels.block
         parts = divide(*size, STRIP_PX, block.units_at_once, _TRAINING_ROWS)
         if len(self._partial) < parts.units:
-            self._partial = torch.empty(parts.units, _SUMS_STRIDE, device=self._device)
+            self._partial = torch.empty(parts.units, _SUMS_STRIDE, device=self.device)
         partial, weights = self._partial.data_ptr(), self._weights.data_ptr()
         to = None if output is None else output.data_ptr()
         extra = [] if layers is None else [layers.data_ptr()]
