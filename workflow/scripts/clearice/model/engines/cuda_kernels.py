@@ -1,6 +1,7 @@
 """The kernels of a CudaCNN, compiled for its GPU when they are first needed."""
 
 import dataclasses
+import functools
 
 import torch
 
@@ -60,8 +61,14 @@ class CudaKernels:
         if block is None:
             raise CudaError(f"{self._gpu.block_bytes} bytes of shared memory per block: too few")
         capability = torch.cuda.get_device_capability(self._device)
-        cubin, _ = compile_cubin(name, {**block.macros, **macros}, capability)
-        return Module(cubin, self._device)
+        macros = tuple({**block.macros, **macros}.items())
+        return Module(_cubin(name, macros, capability), self._device)
+
+
+@functools.cache
+def _cubin(name, macros, capability):
+    """Return the machine code of a source file; once per process, for engines that come and go."""
+    return compile_cubin(name, dict(macros), capability)[0]
 
 
 def _is_half(dtype):
