@@ -119,8 +119,8 @@ def as_table(report):
         f"{facts['device']}, {facts['cpus']} CPU cores, PyTorch {facts['torch']}, "
         f"cuDNN {facts['cudnn']}. Batches of {BATCH} x 1 x {plan['size_px']} x {plan['size_px']}, "
         f"datasets of {plan['gib']} GiB in the page cache. Medians of {plan['blocks']} blocks of "
-        f"{plan['steps']} steps, spread in brackets. Ratios are to PyTorch in float32: from memory, and "
-        "from its DataLoader.",
+        f"{plan['steps']} steps, spread in brackets. Ratios are to PyTorch in float32, from "
+        "memory or from its DataLoader.",
         "",
         "| configuration | from memory (steps/s) | ratio | from float32 patches | ratio "
         "| from float16 patches | ratio | device waits | first step (s) | device MiB | host MiB "
