@@ -37,12 +37,12 @@ constexpr int DIFFERENCE_AT = PRODUCTS_AT + 9 * TAP_PIXELS * 4;
 constexpr int IMAGE_AT = DIFFERENCE_AT + DIFFERENCE_ROWS * DIFFERENCE_PIXELS * 4;
 constexpr int STRIP_BYTES = IMAGE_AT + (IMAGE_HAS_LO ? 2 : 1) * IMAGE_PLANE;
 
-// Keep the gradients where the activations (16-bit, two in a word) are not zero.
+// Keep the sums of a way back where the activations (16-bit, two in a word) are not zero.
 DEVICE void mask(float *to, const float c[2][4], int h, u32 active0, u32 active1) {
-  to[0] = (active0 & 0xffffu) ? c[0][2 * h] : 0.f;
-  to[1] = (active0 >> 16) ? c[0][2 * h + 1] : 0.f;
-  to[2] = (active1 & 0xffffu) ? c[1][2 * h] : 0.f;
-  to[3] = (active1 >> 16) ? c[1][2 * h + 1] : 0.f;
+  to[0] = (active0 & 0xffffu) ? c[0][2 * h] * SCALE_BACK : 0.f;
+  to[1] = (active0 >> 16) ? c[0][2 * h + 1] * SCALE_BACK : 0.f;
+  to[2] = (active1 & 0xffffu) ? c[1][2 * h] * SCALE_BACK : 0.f;
+  to[3] = (active1 >> 16) ? c[1][2 * h + 1] * SCALE_BACK : 0.f;
 }
 
 // sum += a * b for two B operands of Fragment b (already transposed). With SPLIT a tile's product
@@ -77,8 +77,7 @@ DEVICE void add_image_product(float sum[2][4], const Fragment &a, const Fragment
 #endif
 }
 
-// Store the sums over pixels of two taps-by-channels products as gradients of a weight whose
-// channel n * 8 + column is `channel(n * 8 + column)`.
+// Add up a lane's sums over the warp's pixels and store them, a bias per channel.
 DEVICE void write_bias(float *to, float *sums, int g, int q, float scale) {
   UNROLL for (int j = 0; j < 4; j++) {
     for (int other = 4; other < 32; other <<= 1)
@@ -96,9 +95,8 @@ struct ForwardGradients {
     UNROLL for (int n = 0; n < 2; n++) {
       int o = n * 8 + g;
       weight_pair(weights, WEIGHT3 + o * 9 + turn.at(2 * q), WEIGHT3 + o * 9 + turn.at(2 * q + 1),
-                  true, weight3[n][0], weight3_lo[n][0]);
-      split_pair(q == 0 ? weights[WEIGHT3 + o * 9 + turn.at(8)] : 0.f, 0.f, weight3[n][1],
-                 weight3_lo[n][1]);
+                  weight3[n][0], weight3_lo[n][0]);
+      weight_alone(weights, WEIGHT3 + o * 9 + turn.at(8), q == 0, weight3[n][1], weight3_lo[n][1]);
       UNROLL for (int j = 0; j < 4; j++) sum3[n][j] = 0.f;
     }
   }

@@ -78,7 +78,7 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32, BLOCKS)
         if (p < PlaneForward::PIXELS)
           sum_over_columns<PlaneForward::TAP_PIXELS>(
               from_row, products + z * 9 * PlaneForward::TAP_PIXELS, p);
-        float result = begun[h] + from_row[2] + forward.bias3;
+        float result = (begun[h] + from_row[2]) * SCALE_BACK + forward.bias3;
         begun[h] = begun_before[h] + from_row[1];
         begun_before[h] = from_row[0];
         int row = y - 2 + z;

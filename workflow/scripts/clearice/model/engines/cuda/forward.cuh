@@ -30,9 +30,9 @@ DEVICE float relu(float x) {
   return result;
 }
 
-// Return relu of two values as operand words.
+// Return relu of two sums of conv1 or conv2 as operand words.
 DEVICE void split_activations(float first, float second, u32 &hi, u32 &lo) {
-  split_pair(relu(first), relu(second), hi, lo);
+  split_pair(relu(first * SCALE_BACK), relu(second * SCALE_BACK), hi, lo);
 #if !SPLIT && !BFLOAT16
   hi = without_infinities(hi);
 #endif
@@ -44,7 +44,7 @@ struct Forward {
   static constexpr int TAP_PIXELS = PIXELS + 4;  // floats from one tap's products to the next's
   u32 weight1[2][2], weight1_lo[2][2], weight2[9][2][2], weight2_lo[9][2][2];
   u32 weight3[2][2], weight3_lo[2][2];
-  float bias1[2][2], bias2[2][2], bias3;
+  float bias1[2][2], bias2[2][2], bias3;  // those of conv1 and conv2 scaled as weights are
   int tap0, tap1, dy0, dx0, dy1, dx1;  // the lane's two taps
   int g, q, lane;
   int matrix_pixel, matrix_chunk;  // what the lane's address in ldmatrix means
@@ -57,7 +57,7 @@ struct Forward {
     UNROLL for (int n = 0; n < 2; n++) UNROLL for (int j = 0; j < 4; j++) {
       int column = x + tile * 16 + g + 8 * (j >> 1), channel = n * 8 + 2 * q + (j & 1);
       if (y >= y0 && y < y1 && (unsigned)column < (unsigned)width)
-        layers[((i64)(layer * 16 + channel) * height + y) * width + column] = c[n][j];
+        layers[((i64)(layer * 16 + channel) * height + y) * width + column] = c[n][j] * SCALE_BACK;
     }
   }
 #endif
@@ -78,22 +78,22 @@ struct Forward {
     UNROLL for (int n = 0; n < 2; n++) {
       int o = n * 8 + g;
       weight_pair(weights, WEIGHT1 + o * 9 + turn.at(2 * q), WEIGHT1 + o * 9 + turn.at(2 * q + 1),
-                  true, weight1[n][0], weight1_lo[n][0]);
-      split_pair(q == 0 ? weights[WEIGHT1 + o * 9 + turn.at(8)] : 0.f, 0.f, weight1[n][1],
-                 weight1_lo[n][1]);
+                  weight1[n][0], weight1_lo[n][0]);
+      weight_alone(weights, WEIGHT1 + o * 9 + turn.at(8), q == 0, weight1[n][1], weight1_lo[n][1]);
       UNROLL for (int tap = 0; tap < 9; tap++) UNROLL for (int k = 0; k < 2; k++)
         weight_pair(weights, WEIGHT2 + (o * 16 + channel_at(2 * q + 8 * k)) * 9 + turn.at(tap),
-                    WEIGHT2 + (o * 16 + channel_at(2 * q + 1 + 8 * k)) * 9 + turn.at(tap), true,
+                    WEIGHT2 + (o * 16 + channel_at(2 * q + 1 + 8 * k)) * 9 + turn.at(tap),
                     weight2[tap][n][k], weight2_lo[tap][n][k]);
       UNROLL for (int k = 0; k < 2; k++) {
-        int tap = o < 9 ? turn.at(o) : 0;
-        weight_pair(weights, WEIGHT3 + (2 * q + 8 * k) * 9 + tap,
-                    WEIGHT3 + (2 * q + 8 * k + 1) * 9 + tap, o < 9, weight3[n][k],
-                    weight3_lo[n][k]);
+        weight3[n][k] = weight3_lo[n][k] = 0u;
+        if (o < 9)
+          weight_pair(weights, WEIGHT3 + (2 * q + 8 * k) * 9 + turn.at(o),
+                      WEIGHT3 + (2 * q + 8 * k + 1) * 9 + turn.at(o), weight3[n][k],
+                      weight3_lo[n][k]);
       }
       UNROLL for (int j = 0; j < 2; j++) {
-        bias1[n][j] = weights[BIAS1 + n * 8 + 2 * q + j];
-        bias2[n][j] = weights[BIAS2 + n * 8 + 2 * q + j];
+        bias1[n][j] = weights[BIAS1 + n * 8 + 2 * q + j] * WEIGHT_SCALE;
+        bias2[n][j] = weights[BIAS2 + n * 8 + 2 * q + j] * WEIGHT_SCALE;
       }
     }
   }
@@ -147,7 +147,7 @@ struct Forward {
                       a.lo[2 + h]);
   }
 
-  // The products of conv3's 9 taps with 16 pixels of h2.
+  // The products of conv3's 9 taps with 16 pixels of h2, WEIGHT_SCALE times as large.
   DEVICE void conv3_products(const Fragment &a, int tile, float *products) const {
     float c0[4] = {0, 0, 0, 0}, c1[4] = {0, 0, 0, 0};
     multiply(c0, a, weight3[0][0], weight3[0][1], weight3_lo[0][0], weight3_lo[0][1]);

@@ -42,8 +42,8 @@ extern "C" __global__ void __launch_bounds__(BLOCK_THREADS, 1)
     u32 hi[4], lo[4];
     UNROLL for (int n = 0; n < 2; n++) UNROLL for (int k = 0; k < 2; k++) {
       int c0 = channel_at(2 * q + 8 * k), c1 = channel_at(2 * q + 1 + 8 * k), o = n * 8 + g;
-      split_pair(weights[WEIGHT2 + (c0 * 16 + o) * 9 + tap],
-                 weights[WEIGHT2 + (c1 * 16 + o) * 9 + tap], hi[n * 2 + k], lo[n * 2 + k]);
+      weight_pair(weights, WEIGHT2 + (c0 * 16 + o) * 9 + tap, WEIGHT2 + (c1 * 16 + o) * 9 + tap,
+                  hi[n * 2 + k], lo[n * 2 + k]);
     }
     back[tap * 32 + lane] = make_uint4(hi[0], hi[1], hi[2], hi[3]);
     if (SPLIT) back[288 + tap * 32 + lane] = make_uint4(lo[0], lo[1], lo[2], lo[3]);
@@ -134,7 +134,7 @@ extern "C" __global__ void __launch_bounds__(BLOCK_THREADS, 1)
       }
       UNROLL for (int h = 0; h < 2; h++) {
         int p = lane + h * 32;
-        float result = begun[h] + from_row[h][2] + forward.bias3;
+        float result = (begun[h] + from_row[h][2]) * SCALE_BACK + forward.bias3;
         begun[h] = begun_before[h] + from_row[h][1];
         begun_before[h] = from_row[h][0];
         float d = 0.f;
