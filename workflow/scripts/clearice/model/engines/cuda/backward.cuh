@@ -6,9 +6,9 @@
 // All gradients of weights are sums over pixels of a product of two activations: mma with the
 // pixels as K. They stay in registers, in float32, until the strip ends.
 //
-//     d   = output - target, times GRADIENT_SCALE       (1 channel)   DIFFERENCE_PIXELS a row
-//     dh2 = [h2 > 0] * conv3 backwards of d             (16 channels) position p is column x0 - 2 + p
-//     dh1 = [h1 > 0] * conv2 backwards of dh2           (16 channels) stays in registers
+//     d   = output - target, times GRADIENT_SCALE   (1 channel)    position p: column x0 - 4 + p
+//     dh2 = [h2 > 0] * conv3 backwards of d         (16 channels)  position p: column x0 - 3 + p
+//     dh1 = [h1 > 0] * conv2 backwards of dh2       (16 channels)  stays in registers
 //
 // Multiply-adds per pixel: weights 144 + 2,304 + 144, data 144 + 2,304: 10,080 flop, so that a
 // step has 15,264 flop per pixel, 64 GFLOP for 4 x 1024 x 1024 pixels. Device memory: two images
@@ -208,8 +208,8 @@ struct BackwardGradients {
   }
 
   // dh1 from three rows of dh2 (`dh2[dy]`: that which tap row dy meets), and with the image's taps
-  // sum1. `back` are conv2's weights the other way round: [hi, lo][tap][lane]. The three tiles share
-  // their loads.
+  // sum1. `back` are conv2's weights the other way round: [hi, lo][tap][lane]. The three tiles
+  // share their loads.
   DEVICE void add_weights1(const uint4 *back, const Turn &turn, const u32 *dh2, u32 h1,
                            const Taps &taps) {
     float c[TILES][2][4];

@@ -2,7 +2,7 @@
 //
 // A warp walks down a strip of TILES * 16 pixels. Shapes in a strip, for output columns from x0 on:
 //     image    column c is x0 - 3 + c         PIXELS + 2 columns
-//     h1       position p is column x0 - 2 + p    PIXELS of 16 channels, H1_PIXELS with zeros behind
+//     h1       position p is column x0 - 2 + p    PIXELS of 16 channels, zeros up to H1_PIXELS
 //     h2       position p is column x0 - 1 + p    PIXELS of 16 channels
 //     output   position p is column x0 + p        OUTPUT_PIXELS = PIXELS - 4
 // Outside the image h1 and h2 are zero: that is the padding. conv3 has one output channel: per
@@ -163,8 +163,8 @@ struct Forward {
     }
   }
 
-  // Row `y` of h2 from three of h1 (shared addresses), stored at `h2`, and its products with conv3's
-  // taps, 9 x TAP_PIXELS.
+  // Row `y` of h2 from three of h1 (shared addresses), stored at `h2`, and its products with
+  // conv3's taps, 9 x TAP_PIXELS.
   DEVICE void conv2(const u32 *h1, int plane1, u32 h2, int plane2, int y, int height, int x0,
                     int width, float *products) {
     bool row_inside = (unsigned)y < (unsigned)height;

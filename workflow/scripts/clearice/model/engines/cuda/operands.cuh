@@ -2,8 +2,8 @@
 //
 // One mma.m16n8k16 multiplies A (16 pixels x 16 values) by B (16 values x 8 channels) and adds to
 // C (16 x 8) in float32: 2,048 multiply-adds. In PTX's layout lane l of a warp, with g = l / 4 and
-// q = l % 4, holds of A the rows g and g + 8 and the columns 2q, 2q + 1, 2q + 8 and 2q + 9, of C the
-// rows g and g + 8 and the columns 2q and 2q + 1. All index arithmetic below follows from that.
+// q = l % 4, holds of A the rows g and g + 8 and the columns 2q, 2q + 1, 2q + 8 and 2q + 9, of C
+// the rows g and g + 8 and the columns 2q and 2q + 1. All index arithmetic below follows from that.
 //
 // Macros, set by the engine:
 //   SPLIT        1: float32 grade. A value is hi + lo, two float16 (22 bits of mantissa), and a

@@ -37,7 +37,7 @@ struct Turn {
   }
 };
 
-// Weights are of the order of 0.1, where the lo part of a float16 pair loses bits to its subnormals.
+// Weights are of the order of 0.1, where the lo part of a float16 pair is subnormal and loses bits.
 // So they become operands WEIGHT_SCALE times as large (up to 1023), and sums are scaled back: the
 // errors of conv2's outputs are then 2.5 times smaller, near those of float32.
 constexpr float WEIGHT_SCALE = SPLIT ? 64.f : 1.f, SCALE_BACK = 1.f / WEIGHT_SCALE;
