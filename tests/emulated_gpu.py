@@ -35,9 +35,14 @@ _LAUNCHES = {
     "train.cu": """
 extern "C" void run_train(int blocks, int threads, int bytes, const Patch *patches,
     const Pixel *inputs, const Pixel *targets, float *partial, const float *weights,
-    float *outputs, int count, int height, int width, int strips, int segments, int rows) {
+    float *outputs, int count, int height, int width, int strips, int segments, int rows,
+    float *layers) {
   launch(blocks, threads, bytes, [=] { train(patches, inputs, targets, partial, weights, outputs,
-      count, height, width, strips, segments, rows); });
+      count, height, width, strips, segments, rows
+#if LAYERS
+      , layers
+#endif
+  ); });
 }
 extern "C" void run_sum_strips(int blocks, int threads, const float *partial, int strips,
     float *sums, float scale) {
@@ -85,12 +90,13 @@ def build(folder, name, macros):
         text = without_ptx(path.read_text())
         text = re.sub(r"extern __shared__ .*;", "char *shared = emulated_shared;", text)
         (folder / path.name).write_text(text)
-    source = folder / f"emulated_{name.replace('.cu', '.cpp')}"
+    macros = {"LAYERS": 0, **macros}
+    source = folder / f"emulated_{macros['LAYERS']}_{name.replace('.cu', '.cpp')}"
     included = f'#include "{_HEADER}"\n#include "{name}"\n'
     source.write_text(_WORDS + included + _LAUNCHES[name])
     library = source.with_suffix(".so")
     options = ["-std=c++17", "-O2", "-shared", "-fPIC", "-w", "-ffp-contract=off"]
-    options += [f"-D{macro}={value}" for macro, value in (macros | {"LAYERS": 0}).items()]
+    options += [f"-D{macro}={value}" for macro, value in macros.items()]
     subprocess.run([compiler(), *options, str(source), "-o", str(library)], check=True)
     return ctypes.CDLL(str(library))
 
@@ -114,13 +120,20 @@ class EmulatedKernels:
         return build(self._folder, "train.cu", self._block.macros)
 
     @functools.cached_property
+    def _train_with_layers(self):
+        return build(self._folder, "train.cu", self._block.macros | {"LAYERS": 1})
+
+    @functools.cached_property
     def _denoise(self):
         return build(self._folder, "denoise.cu", self._plane_block.macros)
 
-    def sums(self, weights, size, *, table=None, batch=(None, None), output=None, segments=1):
+    def sums(
+        self, weights, size, *, table=None, batch=(None, None), output=None, segments=1, layers=None
+    ):
         """Return (2626,): the gradients of the sum of squared differences, and that sum.
 
-        `size` is (N, H, W); patches come from a `table` (N, 4) int64, or from a `batch`.
+        `size` is (N, H, W); patches come from a `table` (N, 4) int64, or from a `batch`. `layers`
+        (N, 2, 16, H, W), if given, gets what conv1 and conv2 put out.
         """
         block = self._block
         parts = divide(*size, STRIP_PX, size[0] * -(-size[2] // STRIP_PX) * segments, 1)
@@ -129,7 +142,8 @@ class EmulatedKernels:
         division = (parts.strips, parts.segments, parts.rows)
         blocks = -(-parts.units // block.units)
         launch = (blocks, block.threads, block.shared_bytes)
-        self._train.run_train(*launch, *pointers, address(output), *size, *division)
+        train = self._train if layers is None else self._train_with_layers
+        train.run_train(*launch, *pointers, address(output), *size, *division, address(layers))
         sums = np.full(SUMS, np.nan, np.float32)
         scale = ctypes.c_float(2.0)
         self._train.run_sum_strips(

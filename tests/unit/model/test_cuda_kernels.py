@@ -90,6 +90,22 @@ def test_a_batch(kernels, variant, size, segments):
     judge(variant, sums, output, exact_pass(network, image, target))
 
 
+def test_layers_can_be_looked_at(kernels):
+    network, size = a_network(4), (2, 7, 51)
+    image, target = images(size, seed=5)
+    layers = np.full((2, 2, 16, 7, 51), np.nan, np.float32)
+    batch = tuple(side.numpy() for side in (image, target))
+    variant = "float32", False
+    sums = kernels(variant).sums(weights_of(network), size, batch=batch, layers=layers)
+    judge(variant, sums, None, exact_pass(network, image, target))
+    network.double()
+    with torch.no_grad():
+        first = network.conv1(image.double())
+        second = network.conv2(torch.relu(first))
+    for found, exact in zip((layers[:, 0], layers[:, 1]), (first, second), strict=True):
+        assert relative(found, exact.numpy()) < 2e-6
+
+
 @pytest.mark.parametrize("variant", [("float32", True), ("float32", False)])
 def test_patches_by_address_in_every_turn(kernels, variant):
     """Eight patches of two planes, at odd places, in all turns, some with their sides swapped."""
