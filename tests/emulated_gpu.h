@@ -101,13 +101,27 @@ static void start() {
   _longjmp(to_scheduler, 1);
 }
 
+// The order that a GPU leaves open: 0 the first block and thread first, 1 the last ones; any other
+// is a seed, by which some warps stand still while others go on, and blocks come as they may.
+static u32 order;
+extern "C" void set_order(u32 number) { order = number; }
+static u32 drawn() {
+  static u32 state = 1;
+  state = state * 1664525u + 1013904223u + order;
+  return state >> 16;
+}
+
 // Let every thread run until it waits for others, again and again, until all have ended.
 static void run_threads(int threads) {
   for (volatile int running = threads; running;) {
     running = 0;
-    for (volatile int i = 0; i < threads; i++) {
+    volatile u32 still = 0;
+    for (volatile int turn = 0; turn < threads; turn++) {
+      volatile int i = order == 1 ? threads - 1 - turn : turn;
+      if (order > 1 && i % 32 == 0) still = drawn() & 3;
       if (ended[i]) continue;
       running = running + 1;
+      if (still) continue;
       current = threadIdx.x = i;
       if (_setjmp(to_scheduler)) continue;
       if (begun[i]) _longjmp(to_thread[i], 1);
@@ -117,15 +131,16 @@ static void run_threads(int threads) {
   }
 }
 
-// Run `kernel` in every thread of every block, one block after the other.
+// Run `kernel` in every thread of every block, one block after the other in the `order`.
 static void launch(int blocks, int threads, int shared_bytes, std::function<void()> kernel) {
   body = kernel;
   blockDim.x = threads;
   stacks = (char *)malloc((size_t)threads * STACK_BYTES);
   std::vector<char> memory(shared_bytes + 128, 0x55);
   emulated_shared = (char *)(((uintptr_t)memory.data() + 127) & ~(uintptr_t)127);
-  for (int block = 0; block < blocks; block++) {
-    blockIdx.x = block;
+  int shift = order > 1 ? drawn() % blocks : 0;
+  for (int turn = 0; turn < blocks; turn++) {
+    blockIdx.x = order == 1 ? blocks - 1 - turn : (turn + shift) % blocks;
     for (auto &warp : warps) warp = Warp();
     for (auto &barrier : named) barrier = Barrier();
     for (int i = 0; i < threads; i++) {

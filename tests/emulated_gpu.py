@@ -107,7 +107,12 @@ def address(array):
 
 
 class EmulatedKernels:
-    """The kernels of one precision and type of images; arrays are NumPy's."""
+    """The kernels of one precision and type of images; arrays are NumPy's.
+
+    `order` is that of blocks and threads (see emulated_gpu.h), which no result may depend on.
+    """
+
+    order = 0
 
     def __init__(self, folder, precision, half_images):
         self.dtype = np.dtype(np.float16 if half_images else np.float32)
@@ -143,8 +148,10 @@ class EmulatedKernels:
         blocks = -(-parts.units // block.units)
         launch = (blocks, block.threads, block.shared_bytes)
         train = self._train if layers is None else self._train_with_layers
+        train.set_order(self.order)
         train.run_train(*launch, *pointers, address(output), *size, *division, address(layers))
         sums = np.full(SUMS, np.nan, np.float32)
+        self._train.set_order(self.order)
         scale = ctypes.c_float(2.0)
         self._train.run_sum_strips(
             -(-SUMS // 32), 1024, address(partial), parts.units, address(sums), scale
@@ -169,5 +176,6 @@ class EmulatedKernels:
         pointers = map(address, (plane, output, weights))
         division = (parts.strips, parts.segments, parts.rows)
         numbers = (ctypes.c_float(scale), ctypes.c_float(offset))
+        self._denoise.set_order(self.order)
         self._denoise.run_denoise(*launch, *pointers, *strides, height, width, *division, *numbers)
         return output

@@ -53,10 +53,13 @@ struct Forward {
   int height, width, y0, y1;
 
   // Keep channels 2q + j of n-tile n of the pixels p = tile * 16 + g + 8h, column x + p, of row y.
-  DEVICE void keep(int layer, const float c[2][4], int tile, int y, int x) const {
+  // Only what the strip owns, columns x0 to x0 + OUTPUT_PIXELS and rows y0 to y1: its margins are
+  // other strips', and the last of them lack the neighbours that conv2 needs.
+  DEVICE void keep(int layer, const float c[2][4], int tile, int y, int x, int x0) const {
+    int end = min(x0 + OUTPUT_PIXELS, width);
     UNROLL for (int n = 0; n < 2; n++) UNROLL for (int j = 0; j < 4; j++) {
       int column = x + tile * 16 + g + 8 * (j >> 1), channel = n * 8 + 2 * q + (j & 1);
-      if (y >= y0 && y < y1 && (unsigned)column < (unsigned)width)
+      if (y >= y0 && y < y1 && column >= x0 && column < end)
         layers[((i64)(layer * 16 + channel) * height + y) * width + column] = c[n][j] * SCALE_BACK;
     }
   }
@@ -112,7 +115,7 @@ struct Forward {
         multiply_image(c[n], a, weight1[n][0], weight1[n][1], weight1_lo[n][0], weight1_lo[n][1]);
       }
 #if LAYERS
-      keep(0, c, tile, y, x0 - 2);
+      keep(0, c, tile, y, x0 - 2, x0);
 #endif
       UNROLL for (int h = 0; h < 2; h++) {
         int p = tile * 16 + g + h * 8;
@@ -177,7 +180,7 @@ struct Forward {
         add_tap2(c, a, dy * 3 + dx);
       }
 #if LAYERS
-      keep(1, c, tile, y, x0 - 1);
+      keep(1, c, tile, y, x0 - 1, x0);
 #endif
       Fragment a;
       UNROLL for (int h = 0; h < 2; h++) {
