@@ -60,11 +60,12 @@ def gpu_of(device):
     return Gpu(*(_checked(driver.cuDeviceGetAttribute(a, number)) for a in attributes))
 
 
-def compile_cubin(name, macros, capability):
+def compile_cubin(name, macros, capability, *, cached=True):
     """Return (machine code as bytes, the compiler's log) of the source file `name`.
 
     `macros` are set as with -D; headers are the .cuh files beside it. The log says how many
-    registers each kernel takes and how many bytes it spills.
+    registers each kernel takes and how many bytes it spills. NVRTC keeps what it compiled, on a
+    machine with a driver, and has no such log for it: `cached` False compiles in any case.
     """
     from cuda.bindings import nvrtc
 
@@ -80,6 +81,7 @@ def compile_cubin(name, macros, capability):
     )
     options = ["--gpu-architecture=sm_{}{}".format(*capability), "--std=c++17"]
     options += ["--ptxas-options=-v", *(f"-D{macro}={value}" for macro, value in macros.items())]
+    options += [] if cached else ["--no-cache"]
     words = [option.encode() for option in options]
     try:
         status = nvrtc.nvrtcCompileProgram(program, len(words), words)[0]
