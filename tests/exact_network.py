@@ -53,6 +53,18 @@ def gradient_errors(network, expected):
     return worst, max(float((found.double() - exact).abs().max()) for found, exact in pairs)
 
 
+def all_gradients_error(network, expected):
+    """Return the relative L2 error of all gradients together, and the worst tensor's L2 error.
+
+    The latter is a part of the largest tensor's norm: a tensor whose gradient cancels, as that of
+    a bias may, has no digits of its own in 16 bits.
+    """
+    pairs = [(p.grad, expected[name]) for name, p in network.named_parameters()]
+    differences = torch.stack([(found.double() - exact).norm() for found, exact in pairs])
+    norms = torch.stack([exact.norm() for _, exact in pairs])
+    return float(differences.norm() / norms.norm()), float(differences.max() / norms.max())
+
+
 def poison_memory(mib=600):
     """Fill what PyTorch's allocator hands out next with NaN."""
     blocks = [torch.full((1 << 18,), float("nan"), device=GPU) for _ in range(mib)]

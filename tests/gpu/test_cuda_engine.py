@@ -14,6 +14,7 @@ from exact_network import (
     GPU,
     a_batch,
     a_network,
+    all_gradients_error,
     exact_pass,
     gradient_errors,
     poison_memory,
@@ -25,11 +26,12 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU"),
 ]
 
-# Relative L2 errors: of the output, of the error, of the worst tensor's gradient.
+# Relative L2 errors: of the output, of the error, of the gradients. In float32 that is the worst
+# tensor's; in 16 bits that of all together and, as a part of the largest tensor, of any one.
 BOUNDS = {
     "float32": (2e-6, 1e-6, 5e-6),
-    "float16": (4e-3, 2e-3, 4e-2),
-    "bfloat16": (3e-2, 1e-2, 0.2),
+    "float16": (4e-3, 2e-3, 2e-3),
+    "bfloat16": (3e-2, 1e-2, 2e-2),
 }
 SWITCHED = 1e-4  # of a gradient in float32 where a relu switched (see below)
 PRECISIONS = pytest.mark.parametrize("precision", BOUNDS)
@@ -43,13 +45,15 @@ def judge(precision, network, error, output, exact, pixels, *, switched=False):
     `switched`: relus may have switched. Of a few pixels the errors may be some that cancel less.
     """
     expected_output, loss, gradients = exact
+    worst = gradient_errors(network, gradients)[0]
+    together = max(all_gradients_error(network, gradients))
     found = {
         "output": 0.0 if output is None else relative(output, expected_output),
         "error": abs(float(error) / pixels - loss) / loss,
-        "gradients": gradient_errors(network, gradients)[0],
+        "gradients": worst if precision == "float32" else together,
     }
     words = ", ".join(f"{name} {value:.2e}" for name, value in found.items())
-    print(f"{precision}, {pixels} pixels: {words}")
+    print(f"{precision}, {pixels} pixels: {words}; worst tensor {worst:.2e}")
     slack = 10 if pixels < 2000 else 1
     for (name, value), bound in zip(found.items(), BOUNDS[precision], strict=True):
         bound = max(bound, SWITCHED) if switched and name == "gradients" else bound
