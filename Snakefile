@@ -41,8 +41,7 @@ rule all:
     default_target: True
     input:
         results_of("micrographs", "shards", "dataset", "model", "reference", "parity"),
-        results_of("denoised", "validation"),
-        "results/report/index.html",
+        results_of("denoised", "validation", "report"),
         "results/parity/summary.json",
 
 

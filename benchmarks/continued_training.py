@@ -92,10 +92,7 @@ def trained(manifest, folder, settings, architecture, stage, moments=None):
     device = choose_device("auto")
     run = Training(manifest, architecture, settings, device, Processes(), stage)
     if moments is not None:
-        state = run.optimization.optimizer.state_dict()
-        run.optimization.optimizer.load_state_dict(
-            {**moments, **{"param_groups": state["param_groups"]}}
-        )
+        run.optimization.optimizer.load_state_dict(moments)
     folder.mkdir(parents=True)
     run.run(folder / "checkpoint.pt")
     with run.optimization.averaged():

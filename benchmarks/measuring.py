@@ -11,12 +11,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from clearice.dataset.manifest import (
-    FORMAT_VERSION,
-    NORMALISATION,
-    content_xxh3,
-    data_xxh3,
-)
 from clearice.files import write_json
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "workflow" / "scripts"
@@ -25,6 +19,9 @@ _FIGURES = "FIGURES "
 
 def write_dataset(folder, gib, size_px, dtype="float32"):
     """Write a dataset of `gib` GiB of noisy waves (float32 or float16); return its manifest."""
+    # Only here: it needs jsonschema, which is not where every GPU is.
+    from clearice.dataset.manifest import FORMAT_VERSION, NORMALISATION, content_xxh3, data_xxh3
+
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
     stored = np.dtype(dtype).newbyteorder("<")

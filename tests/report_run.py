@@ -170,7 +170,7 @@ class Run:
         rows = [{"micrograph": name, "key": key_of(name)} for name in names]
         for seed, name in enumerate(names):
             noise = np.random.default_rng(seed).integers(0, 255, (64, 128), np.uint8)
-            record = {"format_version": 1, "micrograph": name, "digest": "0" * 16, "page": True}
+            record = {"format_version": 1, "micrograph": name, "digest": "0" * 16}
             record["thumbnail"] = base64.b64encode(picture_bytes(noise)).decode()
             record |= {"thumbnail_kind": "png", "thumbnail_px": [64, 128]}
             record |= {"mean": 10.0 + seed, "std": 2.0, "hot_pixels": seed}

@@ -154,6 +154,23 @@ def test_the_address_keeps_what_is_shown(chromium, index):
     assert page.evaluate("document.querySelector('#micrographs').getBoundingClientRect().top") < 100
 
 
+def test_an_address_without_a_query_shows_all(chromium, index):
+    page = chromium.open(index, "micrographs?status=rejected")
+    assert found(page) == "2 of 407 micrographs match"
+    page.evaluate("location.hash = '#micrographs'")
+    page.wait_for_function("document.querySelectorAll('#micrographs tbody tr').length === 50")
+    assert found(page) == "407 micrographs"
+
+
+def test_what_was_typed_before_a_link_was_followed_does_not_change_its_address(chromium, index):
+    page = chromium.open(index)
+    page.clock.install()
+    page.get_by_role("searchbox").fill("n00")
+    page.evaluate("location.hash = '#validation'")
+    page.clock.run_for(1000)
+    assert page.evaluate("location.hash") == "#validation"
+
+
 def test_an_address_that_means_nothing_here_shows_all(chromium, index):
     page = chromium.open(index, "micrographs?status=<b>&sort=constructor&page=-3&rows=9&x=%E0%A4%A")
     assert found(page) == "407 micrographs"

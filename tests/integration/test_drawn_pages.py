@@ -31,9 +31,11 @@ def test_every_micrograph_has_a_page_beside_the_order_of_all(run):
     assert planned_jobs(run, "draw_micrographs") == {}
 
 
-def test_a_lost_page_is_drawn_again_and_no_other(run):
-    (run / "results/report/micrographs/sim_0002.html").unlink()
+@pytest.mark.parametrize("ending", ["html", "json"])
+def test_a_lost_page_is_drawn_again_and_no_other(run, ending):
+    lost = run / f"results/report/micrographs/sim_0002.{ending}"
+    lost.unlink()
     run_snakemake(run, *RUN)
     assert said(run) == "1 drawn, 2 unchanged\n"
-    assert (run / "results/report/micrographs/sim_0002.html").is_file()
+    assert lost.is_file()
     assert planned_jobs(run, "draw_micrographs") == {}

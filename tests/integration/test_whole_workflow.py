@@ -92,6 +92,7 @@ def test_nothing_is_said_of_the_report_where_none_was_asked_for(run, arguments):
         ("validation/summary.json", {"sum_up_validation": 1}, {"validate_micrograph"}),
         ("denoised/sim_0002.mrc", {"denoise_micrograph": 1, "report": 1}, {"train_denoiser"}),
         ("report/index.html", {"report": 1}, {"draw_micrographs"}),
+        ("report/loss.svg", {"report": 1}, {"draw_micrographs"}),
         ("report/drawn.tsv", {"draw_micrographs": 1, "report": 1}, {"denoise_micrograph"}),
         ("parity/numpy/verdict.json", {"compare_implementation": 1}, {"run_implementation"}),
         ("model/simple_cnn/history.tsv", {"train_denoiser": 1}, {"concatenate_shards"}),

@@ -196,8 +196,8 @@
   /* Neighbours: in the order of the table as it was filtered and sorted, else in that of order.js. */
   addEventListener("clearice-order", (event) => {
     const { keys, names } = event.detail, mine = document.body.dataset.key;
-    const chosen = kept("clearice.order", JSON.parse);
-    const order = Array.isArray(chosen) && chosen.includes(mine) ? chosen : keys;
+    const chosen = kept("clearice.order", JSON.parse), known = new Set(keys);
+    const order = Array.isArray(chosen) && chosen.includes(mine) ? chosen.filter((key) => known.has(key)) : keys;
     const at = order.indexOf(mine);
     if (at < 0) return;
     one("#position").textContent = `${at + 1} of ${order.length}`;

@@ -133,9 +133,10 @@
 
   /** Take the state from the address; a value that means nothing here is the default. */
   function readAddress() {
+    clearTimeout(timer); // of an address before this one
     const [id, query] = location.hash.slice(1).split(/\?(.*)/s);
-    if (id !== "micrographs" || query === undefined) return false;
-    const given = new URLSearchParams(query);
+    if (id !== "micrographs") return false;
+    const given = new URLSearchParams(query ?? "");
     const one = (key, allowed) => (allowed.includes(given.get(key)) ? given.get(key) : DEFAULTS[key]);
     const values = (group) => [...form.elements[`micrographs-${group}`]].map((input) => input.value);
     state = {

@@ -34,7 +34,7 @@ from clearice.micrographs.finding.sources import find_micrographs
 from clearice.runs import take_over
 from clearice.micrographs.waiting import STILL_WRITTEN, VANISHED
 from clearice.dataset.splits import read_test_micrographs
-from clearice.stopping import stop_whole_run
+from clearice.stopped_runs import let_sigterm_end_snakemake, stop_whole_run
 
 
 def say(line):
@@ -57,6 +57,7 @@ def show_entry():
         say(described.in_words())
 
 
+let_sigterm_end_snakemake()
 given = {}
 try:
     # Read before Snakemake does, which does not say what is wrong with it, and in which line.

@@ -11,6 +11,7 @@ WRITES  results/report/drawn.tsv, results/report/micrographs/order.js, and besid
 PAGE_OF_ONE = [
     f"report/{name}" for name in ("micrograph.html", "micrograph.css", "micrograph.js", "page.css")
 ]
+CODE_OF_PAGES = code_of("draw_micrographs", *PAGE_OF_ONE)
 
 
 rule draw_micrographs:
@@ -30,8 +31,8 @@ rule draw_micrographs:
     resources:
         **asks("draw_micrographs"),
     params:
-        code=code_of("draw_micrographs", *PAGE_OF_ONE),
-        drawn_with=code_of("draw_micrographs", *PAGE_OF_ONE),  # the script does not see `code`
+        code=CODE_OF_PAGES,
+        drawn_with=CODE_OF_PAGES,  # the script does not see `code`
         truths=lambda wildcards: truths(),
     script:
         "../scripts/draw_micrographs.py"

@@ -142,16 +142,22 @@ def draw_inputs(wildcards):
 
 @functools.cache
 def forget_lost_pages():
-    """Remove the list of pages if one of them is gone: they are no outputs, Snakemake misses none."""
+    """Remove the list of pages if a page or its record is gone: they are no outputs of the rule,
+    Snakemake misses none. So, too, if nobody can tell which pages there should be.
+    """
     drawn = Path("results/report/drawn.tsv")
     if not workflow.is_main_process or workflow.executor_plugin is None or workflow.touch:
         return
     if workflow.dryrun or another_run_writes() or not drawn.is_file():
         return
-    pages = {f"{row.get('key')}.html" for row in read_table(drawn)}
-    with contextlib.suppress(FileNotFoundError):  # of the folder: then an output is missing, too
-        if not pages <= set(os.listdir("results/report/micrographs")):
-            drawn.unlink()
+    try:
+        keys = [row["key"] for row in read_table(drawn)]
+        files = {f"{key}{ending}" for key in keys for ending in (".html", ".json")}
+        lost = not files <= set(os.listdir("results/report/micrographs"))
+    except (InputError, OSError, ValueError, KeyError):
+        lost = True
+    if lost:
+        drawn.unlink(missing_ok=True)
 
 
 def truths():
@@ -205,6 +211,7 @@ def results_of(*steps):
         ),
         "denoised": lambda: denoised_files("mrc") + denoised_files("json"),
         "validation": lambda: validation_files() + validation_summary(),
+        "report": lambda: [*map(str, rules.draw_micrographs.output + rules.report.output)],
     }
 
     def paths(wildcards):

@@ -5,11 +5,12 @@ READS   micrographs.tsv, manifest.json, histories, verdicts, records and images 
 WRITES  results/report/index.html, summary.json, and the figures and tables of its sections
 """
 
-# Of workflow/report: no inputs, so that a new checkout does not make the page anew.
+# Of workflow/report: no inputs, so that a new checkout does not make the page anew. Those of the
+# page of a single micrograph are draw_micrographs'.
 TEMPLATES = sorted(
     f"report/{path.name}"
     for path in (REPOSITORY / "workflow" / "report").iterdir()
-    if path.suffix in (".html", ".css", ".js")
+    if path.suffix in (".html", ".css", ".js") and path.stem != "micrograph"
 )
 
 # Section of the page -> what it draws and lists beside it (clearice/report/sections).

@@ -1,6 +1,8 @@
 """A denoised file keeps what a user needs of its micrograph."""
 
 import json
+import subprocess
+import sys
 
 import mrcfile
 import numpy as np
@@ -18,6 +20,7 @@ from clearice.model.networks import SimpleCNN
 from clearice.model.weights import load_model, save_model
 from denoise_micrograph import denoise_micrograph
 from memory_images import MemoryReader, noisy_pair
+from training_data import SCRIPTS
 
 
 @pytest.fixture
@@ -208,3 +211,24 @@ def test_float16_that_would_lose_the_result_is_refused_before_it_is_made(tmp_pat
         denoise_micrograph(*arguments, denoising(dtype="float16"))
     assert not (tmp_path / "o.mrc").exists()
     denoise_micrograph(*arguments, denoising(dtype="float32"))
+
+
+DENOISE = """
+import sys
+from denoise_micrograph import denoise_micrograph
+settings = {"dtype": "float16", "tile_px": None, "device": "cpu"}
+settings |= {"hot_pixel_threshold": "auto", "average_halves": "auto"}
+denoise_micrograph(*sys.argv[1:], settings)
+print(*sys.modules)
+"""
+
+
+def test_a_denoising_imports_nothing_heavy_beside_pytorch(tmp_path, model_file):
+    path = write_half(tmp_path / "raw.mrc", noisy_pair()[1].astype(np.float32))
+    words = path, model_file, tmp_path / "a.mrc", tmp_path / "a.json"
+    process = subprocess.run(
+        [sys.executable, "-c", DENOISE, *words], cwd=SCRIPTS, capture_output=True, text=True
+    )
+    assert process.returncode == 0, process.stderr
+    heavy = ("torch._dynamo", "torch._inductor", "sympy", "pandas", "matplotlib", "scipy", "yaml")
+    assert [m for m in process.stdout.splitlines()[-1].split() if m.startswith(heavy)] == []

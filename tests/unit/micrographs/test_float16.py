@@ -33,7 +33,8 @@ def require(image):
 def distinct_levels_per_noise_level(mean, std):
     """Return how many numbers of float16 there are within one noise level of the mean."""
     values = np.linspace(mean - std / 2, mean + std / 2, 5000).astype(np.float16)
-    return len(np.unique(values))
+    # Not np.unique: NumPy 2.4 missorts many equal float16 on processors with AVX512_ICL.
+    return len(set(values.tolist()))
 
 
 @pytest.mark.parametrize(("mean", "std"), LOST)

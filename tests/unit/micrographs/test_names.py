@@ -6,7 +6,7 @@ import re
 import pytest
 from snakemake.io import PeriodicityDetector
 
-from clearice.micrographs.names import is_usable, key_of, name_of
+from clearice.micrographs.names import is_usable, key_of, name_of, natural
 
 LETTERS = "aB9 .-_%{}[]()*?\"'<>|,\\/$`&;!~#=+@:\u00e9\u00a0\u200b\u4e2d"
 
@@ -71,3 +71,9 @@ def test_text_on_one_line_is_usable():
         assert is_usable(name), ascii(name)
     for name in ("", "a\tb", "a\nb", "a\x7f", "a\u2028b", "a\x85b", "\udce5", "\x1b[31m"):
         assert not is_usable(name), ascii(name)
+
+
+def test_names_are_sorted_as_people_count():
+    names = ["m10", "M2", "m1_20", "m1_3", "b", "10", "9", "m²"]
+    expected = ["9", "10", "b", "m1_3", "m1_20", "M2", "m10", "m²"]
+    assert sorted(names, key=natural) == expected

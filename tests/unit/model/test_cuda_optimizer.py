@@ -162,13 +162,32 @@ def test_the_state_has_the_keys_of_pytorchs(emulated, name):
         ours = an_optimization(engine, name)
         take(ours, batches(2))
         found.append(ours.state()["optimizer"])
-    ours, theirs = found
-    assert ours["param_groups"][0].keys() == theirs["param_groups"][0].keys()
-    assert all(
-        ours["state"][i].keys() == entry.keys()
-        for i, entry in theirs["state"].items()
-        if name == "adam"
-    )
+    ours, theirs = ({i: entry.keys() for i, entry in one["state"].items()} for one in found)
+    assert ours == theirs
+    assert len(ours) == (6 if name == "adam" else 0)
+
+
+@pytest.mark.parametrize("engine", ["cuda", "pytorch"])
+def test_moments_have_the_strides_of_their_parameters(emulated, engine):
+    """Fused Adam pairs them as they lie; PyTorch's engine lays the parameters out otherwise."""
+    first = an_optimization(engine)
+    take(first, batches(2))
+    state = through_a_file(first.state())
+    moments = [entry["exp_avg"] for entry in state["optimizer"]["state"].values()]
+    for number, entry in state["optimizer"]["state"].items():
+        entry["exp_avg"] = moments[number].contiguous()
+    second = an_optimization("pytorch")
+    second.restore(state)
+    parameters = list(second.network.parameters())
+    assert any(not parameter.is_contiguous() for parameter in parameters), "else this is no test"
+    for parameter, entry in zip(
+        parameters, second.optimizer.state_dict()["state"].values(), strict=True
+    ):
+        for name in ("exp_avg", "exp_avg_sq"):
+            assert entry[name].stride() == parameter.stride()
+    take(first, batches(3, seed=5))
+    take(second, batches(3, seed=5))
+    torch.testing.assert_close(weights(second), weights(first), rtol=1e-4, atol=1e-6)
 
 
 def test_the_engine_and_its_optimizer_need_no_compiler_of_pytorchs():

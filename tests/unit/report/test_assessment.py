@@ -34,6 +34,11 @@ def verdict(name, state):
     }
 
 
+def history(losses, stage=1):
+    """Return the rows of a stage, as far as the assessment looks at them."""
+    return [{"stage": stage, "test_loss": loss, "noise_floor_test": None} for loss in losses]
+
+
 def run(losses=(1.3, 1.1, 1.0), warnings="", kept=False, trained=True, **changes):
     """Return a run of which all is well but the changes."""
     headlines = {
@@ -48,7 +53,7 @@ def run(losses=(1.3, 1.1, 1.0), warnings="", kept=False, trained=True, **changes
         "peak_rss_mib": 634.0,
         **changes,
     }
-    rows = [{"test_loss": loss} for loss in losses]
+    rows = losses if losses and isinstance(losses[0], dict) else history(losses)
     trainings = {"s2d_unet": {"kept_pretrained": kept}} if trained else {}
     micrographs = [{"used": True, "warnings": warnings}]
     return Run(headlines, micrographs, {"s2d_unet": rows}, trainings)
@@ -89,7 +94,7 @@ PROBLEMS = [  # in the order of what they cost
         "2 of 8 micrographs were rejected",
     ),
     ({"losses": (1.3, None)}, "the loss of s2d_unet is not a number"),
-    ({"losses": (1.3, 1.0, 1.1)}, "the test loss of s2d_unet rose again, to 1.1"),
+    ({"losses": (1.3, 1.0, 1.1, 1.2)}, "the test loss of s2d_unet rose again, to 1.2"),
     ({"warnings": "stripes"}, "1 micrograph has warnings"),
     ({"trained": False}, "nothing was trained"),
 ]
@@ -134,6 +139,14 @@ def test_a_correlation_below_that_of_the_filter_is_no_success():
         gain={**LESS, "linear": 14}
     )
     assert said(gain=LESS).startswith("All is well")
+
+
+def test_a_later_stage_that_begins_above_the_end_of_the_one_before_has_not_risen():
+    """Its test micrographs are others."""
+    earlier = history((1.3, 1.1, 1.0))
+    assert said(losses=earlier + history((1.5, 1.4, 1.3), 2)).startswith("All is well")
+    rising = history((1.3, 1.0, 1.1, 1.2), 2)
+    assert "rose again, to 1.2" in said(losses=earlier + rising)
 
 
 @pytest.mark.parametrize("epochs", [0, 1])

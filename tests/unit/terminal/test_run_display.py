@@ -145,6 +145,56 @@ def test_of_a_group_that_says_nothing_the_log_of_the_cluster_is_named(run):
     )
 
 
+def test_a_group_that_is_tried_again_has_not_failed(run, tmp_path):
+    said = tmp_path / "m1.log"
+    said.write_text("error: m1.mrc: truncated\n")
+    run.begin(shard_micrograph=4)
+    for jobids, log in (((1, 2), said), ((3, 4), None)):
+        logs = [str(log)] if log else []
+        members = [{"jobid": n, "rule_name": "shard_micrograph", "log": logs} for n in jobids]
+        for n in jobids:
+            run.start(n, name=f"m{n}", local=False)
+        # Snakemake names a group by one number, and which of its jobs has it nobody knows.
+        about = {"level": logging.ERROR, "job_error_info": members, "aux_logs": ["slurm/1.log"]}
+        run.tell("group_error", **about)
+        run.tell(None, f"Trying to restart job {jobids[1]}.")
+    for n in (1, 2, 3, 4):
+        run.start(n, name=f"m{n}", local=False)
+    for n in (1, 2, 3, 4):
+        run.finish(n, n, 4)
+    said = run.end()
+    assert [line for line in said if line.startswith("tried again")] == [
+        "tried again: shard_micrograph m1",
+        "tried again: shard_micrograph m2",
+        "tried again: a group of 2 jobs (shard_micrograph)",
+    ]
+    assert not [line for line in said if line.startswith("error")]
+    assert said[-1].startswith("done: 4 jobs in")
+
+
+@pytest.mark.parametrize("rule", ["train_denoiser", "ice_train_denoiser"])
+def test_the_end_of_a_script_is_told_of_its_rule_also_with_the_prefix_of_a_module(run, rule):
+    run.begin(**{rule: 1})
+    run.start(1, rule, "simple_cnn")
+    script = ".snakemake/scripts/tmpab12.train_denoiser.py"
+    died = f"Command 'python {script}' died with <Signals.SIGKILL: 9>."
+    run.tell("error", died, logging.ERROR)
+    run.fail(1, rule)
+    assert run.end()[-1].startswith(f"error: {rule} simple_cnn: it was killed (SIGKILL)")
+
+
+def test_the_end_of_one_script_is_not_told_of_another_rule(run):
+    run.begin(train_denoiser=1, report=1)
+    run.start(1, "report", "")
+    script = ".snakemake/scripts/tmpab12.train_denoiser.py"
+    run.tell("error", f"Command 'python {script}' died with <Signals.SIGKILL: 9>.", logging.ERROR)
+    run.tell("error", "Command 'false' returned non-zero exit status 1.", logging.ERROR)
+    run.fail(1, "report")
+    said = run.end()
+    assert "Command 'false' returned non-zero exit status 1." in said
+    assert said[-1].startswith("error: report: it ended without saying why")
+
+
 def test_an_error_of_snakemake_is_shown_and_repeated_in_one_line(run):
     run.begin(report=1)
     run.tell("error", "MissingOutputException in rule report:\nindex.html", logging.ERROR)

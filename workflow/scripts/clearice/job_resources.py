@@ -183,7 +183,7 @@ def _compared(job):
 
 def _denoised(job):
     on_gpu = job.config["denoised"]["device"].startswith("cuda")
-    mib = _CUDA_MIB if on_gpu else 400
+    mib = _CUDA_MIB + 10 * job.px / _MIB if on_gpu else 400  # it holds the image, and the result
     return mib, 0.1 * job.all_mpx, _ITEM_BYTES[job.config["denoised"]["dtype"]] * job.all_mpx
 
 

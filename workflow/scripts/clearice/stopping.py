@@ -60,35 +60,6 @@ def leave_terminal():
                 os.close(nowhere)
 
 
-def stop_whole_run():
-    """Let Ctrl-C and SIGHUP end this Snakemake and its jobs orderly; for its main process.
-
-    Snakemake itself dies at once of SIGHUP, and breaks off of a second Ctrl-C. Its jobs get
-    SIGTERM: a closed terminal reaches them, too, but not every SIGHUP comes from one.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        return
-    stopped = []
-
-    def stop(number, _frame):
-        leave_terminal()
-        if stopped:
-            with contextlib.suppress(OSError):
-                print("stopping already: the jobs write what they continue from", file=sys.stderr)
-            return
-        stopped.append(number)
-        if number == signal.SIGINT:
-            raise KeyboardInterrupt
-        for child in children(os.getpid()):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(child, signal.SIGTERM)
-        sys.exit(128 + number)
-
-    for number in (signal.SIGINT, signal.SIGHUP):
-        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
-            signal.signal(number, stop)
-
-
 def children(parent):
     """Return the process ids of the children of `parent`; none where there is no /proc."""
     return [pid for pid, its_parent in _parents().items() if its_parent == parent]

@@ -1,7 +1,6 @@
 """Tables as tab-separated text with a header: how every step writes and reads them.
 
-pandas is imported when a table is written, not before: what only reads starts faster, also where
-there is no pandas.
+Not by pandas, whose import takes a fifth of a second and 50 MiB in every training.
 """
 
 import csv
@@ -20,11 +19,11 @@ def table_text(columns, rows):
     A float has 9 digits, tabs and line breaks in text become a blank (all other blanks stay: a name
     may hold them), None and a missing key are an empty field; other keys are left out.
     """
-    import pandas
-
-    fields = [[_field(row.get(column)) for column in columns] for row in rows]
-    table = pandas.DataFrame(fields, columns=list(columns), dtype=object)
-    return table.to_csv(sep="\t", index=False, lineterminator="\n")
+    text = io.StringIO()
+    table = csv.writer(text, delimiter="\t", lineterminator="\n")
+    table.writerow(columns)
+    table.writerows([_field(row.get(column)) for column in columns] for row in rows)
+    return text.getvalue()
 
 
 def _field(value):

@@ -1,6 +1,7 @@
 """Takes Snakemake's events and shows them: lines that stay, and on a terminal bars below them."""
 
 import atexit
+import logging
 import sys
 import threading
 import time
@@ -11,6 +12,8 @@ from snakemake_interface_logger_plugins.base import LogHandlerBase
 
 from snakemake_logger_plugin_clearice.run_display import RunDisplay
 from snakemake_logger_plugin_clearice.screen import Screen
+
+_NO_EVENT = logging.makeLogRecord({"msg": "the state of the run"})  # not an event of it
 
 
 class LogHandler(LogHandlerBase):
@@ -31,29 +34,39 @@ class LogHandler(LogHandlerBase):
 
     def emit(self, record):
         """Show one event."""
+        self._try(self._show, record, record=record)
+
+    def _show(self, record):
+        if self._snakemakes is not None:
+            self._snakemakes.handle(record)
+        elif self._display is not None:
+            self._display.show(record, time.monotonic())
+            if self._ticker is None and self._display.is_running:
+                self._ticker = threading.Thread(target=self._tick, daemon=True)
+                self._ticker.start()
+
+    def _try(self, show, *arguments, record=_NO_EVENT):
+        """Call `show`; return whether that went well. A line less, and never a run less."""
         try:
-            if self._snakemakes is not None:
-                self._snakemakes.handle(record)
-            elif self._display is not None:
-                self._display.show(record, time.monotonic())
-                if self._ticker is None and self._display.is_running:
-                    self._ticker = threading.Thread(target=self._tick, daemon=True)
-                    self._ticker.start()
-        except Exception:  # a line less, and never a run less
+            show(*arguments)
+        except Exception:
             self.handleError(record)
+            return False
+        return True
 
     def _tick(self):
-        while not self._ended.wait(1.0):
+        well = True
+        while well and not self._ended.wait(1.0):  # not a traceback every second
             with self.lock:
                 if not self._ended.is_set():
-                    self._display.tick(time.monotonic())
+                    well = self._try(self._display.tick, time.monotonic())
 
     def close(self):
         """Take the bars away and say how the run ended; Snakemake calls this at its end."""
         with self.lock:
             if self._display is not None and not self._ended.is_set():
                 self._ended.set()
-                self._display.end(time.monotonic())
+                self._try(self._display.end, time.monotonic())
         super().close()
 
     writes_to_stream = property(lambda self: True, doc="It has the terminal for itself.")

@@ -26,6 +26,7 @@ _NOT_SHOWN = (
     *("Updating checkpoint dependencies", "Removing output files of failed", "Reasons:"),
     *("This was a dry-run", "The run involves checkpoint jobs", "Waiting at most"),
     *("Some jobs were triggered by provenance", "Rules with provenance triggered jobs"),
+    "Trying to restart job",  # by a number; told where it starts again
     "WorkflowError:\nAt least one job did not complete successfully",
 )
 _SUBMITTED = re.compile(r"(Group )?[Jj]ob \S+ has been submitted")
@@ -130,6 +131,7 @@ class RunDisplay:
             self._dry.add(record.rule_name, record.reason)
             return
         self._tell(now)
+        self._forget_failures(record.jobid, now)
         name = " ".join(str(value) for value in record.wildcards.values())
         log = record.log[0] if record.log else None
         kind = {"local": record.local, "works": bool(record.output)}
@@ -169,7 +171,7 @@ class RunDisplay:
 
     def _add_failure(self, jobid, rule, logs, now, executor_says=None):
         job, log = self._tally.fail(jobid), _first(logs)
-        status = self._statuses.pop(rule, None)
+        status = self._status_of(rule)
         reason = reason_in_log(log) or one_line(executor_says or "") or reason_of(None, status)
         if len(logs) > 1 and not reason_in_log(log):
             log = logs[-1]  # that of the cluster: the job's own says nothing
@@ -178,6 +180,14 @@ class RunDisplay:
         # A job on this machine has said on this terminal what is wrong, unless nobody could.
         says_itself = job and job.local and reason_in_log(log)
         self._fail(failure, now, quietly=says_itself)
+
+    def _status_of(self, rule):
+        """Return the exit status of a rule's script, None if it is not known.
+
+        A workflow that uses ours as a module may put a prefix before the names of our rules.
+        """
+        named = [script for script in self._statuses if rule.endswith(script)]
+        return self._statuses.pop(max(named, key=len)) if named else None
 
     def _fail(self, failure, now, *, quietly=False):
         self._failures.append(failure)
@@ -193,7 +203,7 @@ class RunDisplay:
     def _error(self, record, now):
         message = record.getMessage()
         script, status = exit_status_in(message)
-        if status is not None:
+        if script and status is not None:
             self._statuses[script] = status
         elif not message.startswith(_NOT_SHOWN):
             self._workflow_error = self._workflow_error or one_line(message)
@@ -204,8 +214,6 @@ class RunDisplay:
         if message.startswith("Terminating processes on user request"):
             self._interrupted = True
             self._line("stopping: the jobs write what they continue from", now)
-        elif found := re.match(r"Trying to restart job (\d+)", message):
-            self._try_again(int(found[1]), now)
         elif found := re.match(r"Complete log\(s\): (.*)", message):
             self._log = _short(found[1])
         elif message.startswith("Nothing to be done"):
@@ -214,13 +222,11 @@ class RunDisplay:
             style = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}.get(record.levelname)
             self._line(self._screen.style(message, style) if style else message, now)
 
-    def _try_again(self, jobid, now):
-        """A failure that is no longer one."""
-        again = [failure for failure in self._failures if failure.jobid == jobid]
-        self._failures = [failure for failure in self._failures if failure.jobid != jobid]
-        self._tell(now)
-        title = again[0].title if again else f"job {jobid}"
-        self._line(f"tried again: {title}", now)
+    def _forget_failures(self, jobid, now):
+        """A job that starts again, alone or in its group, has not failed."""
+        for failure in [failure for failure in self._failures if failure.jobid == jobid]:
+            self._failures.remove(failure)
+            self._line(f"tried again: {failure.title}", now)
 
     def _line(self, text, now):
         """Print a line; in a log with the time of the day."""

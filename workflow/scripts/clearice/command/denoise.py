@@ -101,7 +101,7 @@ def _denoise(tasks, options):
         batch.require_room(options.output, sizes_px)
         pixels = sum(len(t.files) * size for t, size in zip(waiting, sizes_px, strict=True))
         with FileProgress(len(waiting), pixels) as progress:
-            for task, fault in batch.run(waiting, progress):
+            for task, fault in batch.run(waiting, progress, max(sizes_px, default=0)):
                 if fault is None:
                     done.add(task.name)
                 else:

@@ -9,6 +9,7 @@ import os
 import tempfile
 
 import numpy as np
+import torch
 
 from clearice.errors import InputError
 from clearice.micrographs.halves.fit import check_headers
@@ -78,7 +79,7 @@ def require_equal_noise(halves, readers):
 
 
 def mean_bands(bands, others, folder):
-    """Yield the mean of two images from their bands of rows, float32 (b, W).
+    """Yield the mean of two images from their bands of rows, float32 (b, W), as tensors.
 
     The first waits in a file without a name in `folder` (made if need be), so that memory holds a
     band of one of them at a time.
@@ -95,5 +96,5 @@ def mean_bands(bands, others, folder):
                 first.readinto(kept)
                 piece += kept
                 piece *= np.float32(0.5)
-            yield rows
+            yield torch.from_numpy(rows)
             del rows, piece

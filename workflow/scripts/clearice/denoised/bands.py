@@ -3,17 +3,15 @@
 Going back in a compressed file would mean to decompress it again from its beginning.
 """
 
-import numpy as np
 
-
-def overlapping_bands(blocks, width_px, spans):
+def overlapping_bands(blocks, buffer, spans):
     """Yield rows first..last of each (first, last) of `spans` as float32 (last - first, W).
 
     `blocks` yields the rows of the image in order, float (b, W). Both ends of the spans ascend,
-    and no row is left out between them. A band is valid until the next one, which takes its place.
+    and no row is left out between them. A band lies in `buffer`, float32 with as many rows as the
+    longest span, and is valid until the next one, which takes its place.
     """
-    blocks, rest = iter(blocks), np.empty((0, width_px), np.float32)
-    buffer = np.empty((max(last - first for first, last in spans), width_px), np.float32)
+    blocks, rest = iter(blocks), buffer[:0]
     begin = end = 0  # rows begin..end are at the top of the buffer
     for first, last in spans:
         buffer[: end - first] = buffer[first - begin : end - begin]

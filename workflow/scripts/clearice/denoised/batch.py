@@ -1,10 +1,12 @@
 """Many micrographs through one network: what is done is skipped, and one that fails stops no other.
 
 On a GPU a few micrographs are under way at once, each in a thread of its own: while one is on the
-device, others are read, surveyed and written, so that files set the pace.
+device, others are read, surveyed and written, so that files set the pace. The device has one at a
+time, the host's memory two images of each.
 """
 
 import concurrent.futures
+import threading
 import time
 
 import torch
@@ -16,7 +18,8 @@ from clearice.disk import disk_full, free_bytes, is_full
 from clearice.errors import InputError
 from clearice.micrographs.mrc import open_micrograph
 
-_AT_ONCE = {"cpu": 1, "cuda": 4}  # micrographs under way: PyTorch itself uses all cores of a CPU
+_AT_ONCE = {"cpu": 1, "cuda": 6}  # micrographs under way: PyTorch itself uses all cores of a CPU
+_PAGE_LOCKED_BYTES = 3 << 30  # of the host for all of them, or what two need
 _HEADER_THREADS = 16  # a network file system answers in milliseconds, whoever waits
 _ITEM_BYTES = {"float32": 4, "float16": 2}
 
@@ -38,6 +41,7 @@ class Batch:
     ):
         self._network, self._model, self._settings = network, model, settings
         self._device, self._asked_to_stop, self._judge = device, stopped, judge
+        self._turn = threading.Lock()
 
     def is_done(self, task):
         """Say whether the result of a tasks.Task exists and is that of unchanged files."""
@@ -61,13 +65,14 @@ class Batch:
                 found=f"{free / 2**30:.1f} GiB",
             )
 
-    def run(self, tasks, progress):
+    def run(self, tasks, progress, largest_px=0):
         """Denoise every task; yield (task, None or the line of its error) as each one ends.
 
+        `largest_px` is the most pixels that one has: of large ones fewer are under way at once.
         Ends early, after the micrographs under way have been dropped, when it is to stop. Raises
         InputError for a full disk, and whatever is a mistake of ours.
         """
-        workers = _AT_ONCE.get(self._device.type, 1)
+        workers = _at_once(self._device, largest_px)
         with concurrent.futures.ThreadPoolExecutor(workers) as pool:
             futures = {pool.submit(self._denoise, task, progress): task for task in tasks}
             try:
@@ -120,6 +125,7 @@ class Batch:
             task.pixel_size_angstrom,
             watch=self._watch,
             count=progress.add_pixels,
+            turn=self._turn,
         )
         judgement, doubts = self._judge(task.files[0], facts)
         facts |= judgement
@@ -138,6 +144,13 @@ class Batch:
         )
 
 
+def _at_once(device, largest_px):
+    """Return how many micrographs are under way: on a GPU each has two images page-locked."""
+    most = _AT_ONCE.get(device.type, 1)
+    each = 2 * 4 * (1 << max(largest_px - 1, 1).bit_length())  # PyTorch takes powers of two
+    return min(most, max(2, _PAGE_LOCKED_BYTES // each))
+
+
 def _state(path):
     try:
         return file_state(path)
@@ -147,7 +160,7 @@ def _state(path):
 
 def _pixels(task):
     try:
-        with open_micrograph(task.files[0]) as reader:
+        with open_micrograph(task.files[0], hashed=False) as reader:
             return reader.height_px * reader.width_px
     except InputError:
         return 0

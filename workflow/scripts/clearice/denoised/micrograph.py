@@ -12,7 +12,8 @@ import torch
 
 from clearice import __version__
 from clearice.denoised.averaging import mean_bands, require_equal_noise
-from clearice.denoised.tiles import chosen_tile_px, denoise_bands
+from clearice.denoised.stored import StoredRows
+from clearice.denoised.tiles import ALWAYS, chosen_tile_px, denoise_bands
 from clearice.errors import InputError
 from clearice.files import xxh3_of_file
 from clearice.micrographs.mrc import open_micrograph
@@ -81,6 +82,7 @@ def write_denoised(
     *,
     watch=lambda: None,
     count=lambda px: None,
+    turn=ALWAYS,
 ):
     """Denoise `files`, [micrograph] or [input half, other half], into one MRC file.
 
@@ -89,11 +91,11 @@ def write_denoised(
     auto (the same where they are equally noisy, else the input half alone) or false (the input
     half alone). `pixel_size_angstrom` is what a table states, and is used in place of the header's.
     `watch` is called before every block read and may raise; `count` gets the pixels
-    of each finished band.
+    of each finished band; `turn` is a context in which the device works.
     Returns the facts of the result as a dict. Raises InputError for files that cannot be used.
     """
     with contextlib.ExitStack() as stack:
-        readers = [stack.enter_context(open_micrograph(path)) for path in files]
+        readers = [stack.enter_context(open_micrograph(path, hashed=False)) for path in files]
         threshold = settings["hot_pixel_threshold"]
         halves = [WatchedRows(r, hot_pixel_limit(r, threshold), watch) for r in readers]
         averaging, pair_doubts = _averaging(halves, readers, settings["average_halves"])
@@ -101,10 +103,11 @@ def write_denoised(
         if settings["dtype"] == "float16":
             _require_float16(used)
         tile_px = chosen_tile_px(settings["tile_px"], device, network)
-        bands = [
-            _counted(denoise_bands(network, rows, tile_px=tile_px, device=device), count)
-            for rows in used
-        ]
+        stored = StoredRows(denoised, settings["dtype"])
+        on_device = {"tile_px": tile_px, "device": device, "turn": turn}
+        if len(used) == 1:
+            on_device["finish"] = stored.take
+        bands = [_counted(denoise_bands(network, rows, **on_device), count) for rows in used]
         folder = Path(denoised).parent
         first = readers[0]
         pixel_size = pixel_size_angstrom or first.pixel_size_angstrom
@@ -114,7 +117,7 @@ def write_denoised(
         both = ", mean of both halves" if averaging["averaged_halves"] else ""
         write_micrograph(
             denoised,
-            mean_bands(*bands, folder) if len(used) == 2 else bands[0],
+            map(stored.take, mean_bands(*bands, folder)) if len(used) == 2 else bands[0],
             first.height_px,
             first.width_px,
             dtype=settings["dtype"],
@@ -122,6 +125,7 @@ def write_denoised(
             origin=first.origin,
             label=f"clearice {__version__}: denoised, {model['architecture']} {model['xxh3']}"
             + both,
+            statistics=stored.statistics,
         )
         return {
             "height_px": first.height_px,

@@ -2,21 +2,26 @@
 
 A tile is read with a halo at least as wide as the network sees, and the halo's output is dropped.
 Only where a tile touches the micrograph's border does the network's own zero padding stay, exactly
-as in a whole-image pass. So no seams, and memory grows with the width of a band, not the height.
+as in a whole-image pass. So no seams, and a CPU's memory grows with the width of a band, not the
+height. A GPU takes the whole micrograph at once where it has the room, so that all but the reading
+and writing is done there.
 """
 
+import contextlib
 import math
 
-import numpy as np
 import torch
 
 from clearice.denoised.bands import overlapping_bands, plain_spans
+from clearice.denoised.host import empty_rows, to_host
 from clearice.errors import InputError
-from clearice.micrographs.normalisation import normalise
 
 _TILE_PX = {"cpu": 256, "cuda": 2048}  # 256: activations of 16 channels stay in the cache
 _HALOS_PER_TILE = 2.25  # a tile's side, at least: wider ones cost fewer pixels and more memory
 _LONG = 1.5  # a tile may be that much longer than asked, to save a short one behind it
+_PLANE_BYTES = 12  # of a pixel on the device: as it is read, denoised, and stored
+_PLANE_SHARE = 1 / 8  # of a GPU's memory: tiles, and other processes, need more
+ALWAYS = contextlib.nullcontext()  # the turn of who has the device alone
 
 
 def chosen_tile_px(tile_px, device, network):
@@ -25,48 +30,104 @@ def chosen_tile_px(tile_px, device, network):
     return tile_px or max(chosen, math.ceil(_HALOS_PER_TILE * network.receptive_radius_px))
 
 
-def denoise_bands(network, micrograph, *, tile_px, device="cpu"):
-    """Yield the denoised micrograph as bands of rows, (b, W) float32, top to bottom.
+class Tiles:
+    """What takes rows of an image of that size through a networks.Network, tile by tile.
+
+    Anything else that maps rows to denoised rows on its device may stand in its place. `tile_px` is
+    rounded to the network's alignment and to fill the image: tiles have `height_px`, and are read
+    with `halo_px` around them.
+    """
+
+    def __init__(self, network, image_height_px, image_width_px, tile_px):
+        self._network, alignment = network, network.alignment_px
+        # Tiles begin at multiples of the alignment only if sides and halos are such multiples.
+        self.height_px, self._width_px = (
+            _even_side(length, tile_px, alignment) for length in (image_height_px, image_width_px)
+        )
+        self.halo_px = _rounded_up(network.receptive_radius_px, alignment)
+
+    def __call__(self, rows, above, below, location, scale):
+        """Return the denoised `rows`, float32 (B, W) -> (B - above - below, W), as a new tensor.
+
+        The network sees (rows - location) / scale; the result is on the scale of `rows`.
+        `location` and `scale` are float32 scalars on the device of `rows`, which stay as they are.
+        `above` and `below` count the rows of the halo, no more than halo_px. They are 0 at the
+        image's border.
+        """
+        denoised = torch.empty((len(rows) - above - below, rows.shape[1]), device=rows.device)
+        for top in range(0, len(denoised), self.height_px):
+            for left in range(0, rows.shape[1], self._width_px):
+                part = denoised[top : top + self.height_px, left : left + self._width_px]
+                output = self._output(rows, above + top, left, part.shape, location, scale)
+                torch.mul(output, scale, out=part)
+                del output  # before the next is made
+        return denoised.add_(location)
+
+    def _output(self, rows, top, left, shape, location, scale):
+        """Return what the network makes of the pixels of `rows` from `top`, `left` on."""
+        halo, (height, width) = self.halo_px, shape
+        first, before = max(top - halo, 0), min(left, halo)
+        tile = rows[first : top + height + halo, left - before : left + width + halo] - location
+        tile /= scale  # (B, T)
+        below, after = first + len(tile) - top - height, tile.shape[1] - before - width
+        margins = top - first, below, before, after
+        return self._network.inside(tile[None, None], margins)[0, 0].float()
+
+
+def denoise_bands(network, micrograph, *, tile_px, device="cpu", turn=ALWAYS, finish=to_host):
+    """Yield the denoised micrograph as bands of rows, top to bottom.
 
     `network` is a networks.Network, `micrograph` a rows.MicrographRows. The network sees
     (raw - location) / scale of the micrograph; the result is on the raw intensity scale.
-    `tile_px` is rounded to the network's alignment and to fill the image. Raises InputError where
-    the network gives a value that is not finite. Blank areas stay what they are.
+    `finish` makes what is yielded of a float32 tensor (b, W) on the device: an array, unless it is
+    given. `turn` is a context in which a band is there. Raises InputError where the network gives a
+    value that is not finite. Blank areas stay what they are.
     """
-    blank = micrograph.survey.blank
-    location, scale = micrograph.survey.input.location, micrograph.survey.input.scale
-    height, alignment = micrograph.height_px, network.alignment_px
-    # Tiles begin at multiples of the alignment only if their sides and halos are such multiples.
-    band_px, width_px = (
-        _even_side(length, tile_px, alignment) for length in (height, micrograph.width_px)
-    )
-    halo = _rounded_up(network.receptive_radius_px, alignment)
-    spans = plain_spans(height, band_px, halo)
-    bands = overlapping_bands(micrograph.blocks(), micrograph.width_px, spans)
+    device, height = torch.device(device), micrograph.height_px
+    tiles = Tiles(network, height, micrograph.width_px, tile_px)
+    band_px = height if _holds_planes(device, micrograph) else tiles.height_px
+    spans = plain_spans(height, band_px, tiles.halo_px)
+    buffer = empty_rows(max(last - first for first, last in spans), micrograph.width_px, device)
+    bands = overlapping_bands(micrograph.blocks(), buffer, spans)
     for top, (first, _), rows in zip(range(0, height, band_px), spans, bands, strict=True):
-        band_height = min(band_px, height - top)
-        above, below = top - first, len(rows) - (top - first) - band_height
-        band = np.empty((band_height, rows.shape[1]), np.float32)
-        for left in range(0, rows.shape[1], width_px):
-            columns = band[:, left : left + width_px]
-            before = min(left, halo)
-            tile = rows[:, left - before : left + width_px + halo]  # (B, T)
-            margins = above, below, before, tile.shape[1] - before - columns.shape[1]
-            output = _through(network, normalise(tile, location, scale), margins, device)
-            np.multiply(output, np.float32(scale), out=columns)
-            del tile, output  # before the next ones are made
-        band += np.float32(location)
-        if blank:
-            stored = rows[above : above + band_height]
-            np.copyto(band, stored, where=blank.mask(top, band_height))
-        if not np.isfinite(band).all():
-            raise InputError(
-                f"the denoised rows {top} to {top + len(band) - 1} hold NaN or infinity",
-                file=micrograph.path,
-                advice="the model did not converge: lower its learning_rate and train again",
-            )
-        yield band
-        del band  # before the next is made
+        above = top - first
+        below = len(rows) - above - min(band_px, height - top)
+        with turn:
+            # No name for it: the device lets go of a band before the next is made.
+            finished = finish(_denoised_band(tiles, micrograph, rows, top, above, below, device))
+        yield finished
+        del finished
+
+
+def _holds_planes(device, micrograph):
+    """Say whether a whole micrograph fits on the device: never on a CPU, whose memory is ours."""
+    if device.type != "cuda":
+        return False
+    total = torch.cuda.get_device_properties(device).total_memory
+    return _PLANE_BYTES * micrograph.height_px * micrograph.width_px <= _PLANE_SHARE * total
+
+
+@torch.inference_mode()
+def _denoised_band(tiles, micrograph, rows, top, above, below, device):
+    """Return the denoised rows of a band, an array (B, W) with its halo, on the device."""
+    found, blank = micrograph.survey.input, micrograph.survey.blank
+    seen = torch.from_numpy(rows).to(device, non_blocking=True)
+    # As tensors: a GPU divides by a number by multiplying with its reciprocal.
+    location, scale = (
+        torch.tensor(value, dtype=torch.float32, device=device)
+        for value in (found.location, found.scale)
+    )
+    band = tiles(seen, above, below, location, scale)
+    if blank:
+        mask = torch.from_numpy(blank.mask(top, len(band))).to(device)
+        band = torch.where(mask, seen[above : above + len(band)], band)
+    if not all(math.isfinite(extreme) for extreme in torch.stack(torch.aminmax(band)).tolist()):
+        raise InputError(
+            f"the denoised rows {top} to {top + len(band) - 1} hold NaN or infinity",
+            file=micrograph.path,
+            advice="the model did not converge: lower its learning_rate and train again",
+        )
+    return band
 
 
 def _even_side(length_px, tile_px, alignment_px):
@@ -77,10 +138,3 @@ def _even_side(length_px, tile_px, alignment_px):
 
 def _rounded_up(count, multiple):
     return -(-count // multiple) * multiple
-
-
-def _through(network, tile, margins, device):
-    """Return what the network makes of a normalised tile (B, T), without its margins, float32."""
-    with torch.inference_mode():
-        output = network.inside(torch.from_numpy(tile)[None, None].to(device), margins)
-    return output[0, 0].float().cpu().numpy()

@@ -26,26 +26,29 @@ def write_micrograph(
     pixel_size_angstrom,
     origin=(0.0, 0.0, 0.0),
     label,
+    statistics=None,
 ):
     """Write an MRC image atomically from an iterable of row blocks, float (b, W) or (W,).
 
     `dtype`: float32 (mode 2) or float16 (mode 12). `pixel_size_angstrom` None leaves the cell
-    at zero. `label` is ASCII of at most 80 characters. Raises InputError where float16 cannot
-    hold a value, ValueError where the rows are not `height_px` x `width_px`.
+    at zero. `label` is ASCII of at most 80 characters. `statistics` (RowStatistics), where whoever
+    makes the blocks has them: those are (b, W) of that type then, and are written as they are.
+    Raises InputError where float16 cannot hold a value, ValueError where the rows are not
+    `height_px` x `width_px`.
     """
-    stored = {"float32": np.dtype("<f4"), "float16": np.dtype("<f2")}[dtype]
-    statistics, rows_written = RowStatistics(), 0
+    stored, rows_written = {"float32": np.dtype("<f4"), "float16": np.dtype("<f2")}[dtype], 0
+    if statistics is None:
+        statistics = RowStatistics(keeps_pieces=False)
+        blocks = _measured(blocks, width_px, stored, statistics, path)
     with atomic_path(path) as temporary:
         header = _header(temporary, height_px, width_px, stored)
         with open(temporary, "rb+", buffering=0) as file:
             file.seek(header.nbytes)
-            for rows in _pieces(blocks, width_px):
-                with np.errstate(over="ignore"):  # checked below
-                    pixels = np.ascontiguousarray(rows, stored)
-                _check_range(pixels, rows, path, dtype)
-                statistics.add(pixels)
+            for pixels in blocks:
+                _require_rows(pixels, width_px, stored)
                 _write_all(file, memoryview(pixels).cast("B"))
                 rows_written += len(pixels)
+                del pixels  # a band is not held while the next is made
             if rows_written != height_px:
                 raise ValueError(f"{rows_written} rows, not {height_px}")
             _describe(header, statistics.result(), pixel_size_angstrom, origin, label)
@@ -63,6 +66,21 @@ def _header(path, height_px, width_px, stored):
     header.nx = header.mx = width_px
     header.ny = header.my = height_px
     return header
+
+
+def _require_rows(pixels, width_px, stored):
+    if pixels.shape[1] != width_px or pixels.dtype != stored:
+        raise ValueError(f"{pixels.dtype} rows of {pixels.shape[1]} px, not {stored}, {width_px}")
+
+
+def _measured(blocks, width_px, stored, statistics, path):
+    """Yield rows of the stored type a few at a time, taken into `statistics`."""
+    for rows in _pieces(blocks, width_px):
+        with np.errstate(over="ignore"):  # checked below
+            pixels = np.ascontiguousarray(rows, stored)
+        _check_range(pixels, rows, path, stored.name)
+        statistics.add(pixels)
+        yield pixels
 
 
 def _pieces(blocks, width_px):

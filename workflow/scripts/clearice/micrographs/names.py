@@ -60,6 +60,12 @@ def name_of(key):
     return os.fsdecode(codes.sub(lambda code: bytes.fromhex(code[1].decode()), os.fsencode(key)))
 
 
+def natural(name):
+    """Return what a name is sorted by: text without case, and the numbers in it as numbers."""
+    parts = re.split(r"([0-9]+)", name.casefold())
+    return [(int(part), "") if i % 2 else (0, part) for i, part in enumerate(parts)], name
+
+
 def _plain(letter):
     return letter == " " or (letter.isprintable() and not letter.isspace())
 

@@ -63,6 +63,20 @@ class RowStatistics:
         wide -= others
         self._take(wide, wide.min(), wide.max())
 
+    def add_measured(self, means, squares, minimum, maximum, width_px):
+        """Take in rows whose pieces are not kept, by their numbers.
+
+        float64 (b,): their means, and the sums of the squared deviations from them.
+        """
+        self._width_px = width_px
+        self._take_rows(means, squares, minimum, maximum)
+
+    def _take_rows(self, means, squares, minimum, maximum):
+        self._means.append(means)
+        self._squares.append(squares)
+        self._minimum = min(self._minimum, float(minimum))
+        self._maximum = max(self._maximum, float(maximum))
+
     def _wide(self, rows):
         """Return float64 scratch of the shape of `rows`: a buffered cast would sum by blocks."""
         if self._scratch.shape[0] < rows.shape[0] or self._scratch.shape[1] != rows.shape[1]:
@@ -93,10 +107,8 @@ class RowStatistics:
             stds = np.sqrt(np.maximum(spread, 0) / max(piece_px - 1, 1))
             self._piece_means.append((sums / piece_px + means[:, None]).astype(np.float32))
             self._piece_stds.append(stds.astype(np.float32))
-        self._means.append(means)
-        self._squares.append(total.sum(axis=1) + np.einsum("bk,bk->b", rest, rest))
-        self._minimum = min(self._minimum, float(minimum))
-        self._maximum = max(self._maximum, float(maximum))
+        squares = total.sum(axis=1) + np.einsum("bk,bk->b", rest, rest)
+        self._take_rows(means, squares, minimum, maximum)
 
     @property
     def piece_px(self):

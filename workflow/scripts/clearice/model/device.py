@@ -1,6 +1,7 @@
 """The device that a network runs on, and the precision of this process."""
 
 import os
+import sys
 
 import torch
 
@@ -48,8 +49,7 @@ def set_precision(precision, deterministic=False):
     torch.backends.cudnn.deterministic = deterministic
     if deterministic:  # cuBLAS reads it when its first handle is made
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    if deterministic != torch.are_deterministic_algorithms_enabled():
-        torch.use_deterministic_algorithms(deterministic)  # imports the compiler: 70 MiB
+    set_deterministic(deterministic)
     torch.utils.deterministic.fill_uninitialized_memory = False  # a pass over every new tensor
     return {
         "precision": precision,
@@ -59,3 +59,15 @@ def set_precision(precision, deterministic=False):
         "cudnn.conv.fp32_precision": torch.backends.cudnn.conv.fp32_precision,
         "cudnn.benchmark": torch.backends.cudnn.benchmark,
     }
+
+
+def set_deterministic(deterministic):
+    """Let PyTorch's operations repeat to the bit or fail, as torch.use_deterministic_algorithms.
+
+    That function imports the compiler to tell it as well: seconds and 70 MiB in every process. A
+    process that has the compiler already asks it to.
+    """
+    if "torch._inductor.config" in sys.modules:
+        torch.use_deterministic_algorithms(deterministic)
+    else:
+        torch._C._set_deterministic_algorithms(deterministic, warn_only=False)

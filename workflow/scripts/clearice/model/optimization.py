@@ -6,7 +6,6 @@ import sys
 
 import torch
 
-from clearice.errors import InputError
 from clearice.model.averaging import WeightAverage
 from clearice.model.engines.choice import build_engine
 
@@ -50,17 +49,14 @@ class Optimization:
     def _take_engine(self, engine):
         """Compute with `engine` from here on, with an optimizer that has taken no step."""
         self.engine, name, on_gpu = engine, self._optimizer_name, self.device.type == "cuda"
-        if engine.has_optimizer:
-            self.optimizer = engine.fused_optimizer(name, self._peak_rate)
-        else:
-            rate = self._peak_rate
-            if self._schedule != "constant" and on_gpu and name == "adam":
-                rate = torch.tensor(rate, device=self.device)  # a graph can follow it
-            self.optimizer = _build_optimizer(name, self.network, rate, on_gpu)
         self._graph, self._full_steps = None, 0
         follows_rate = self._schedule == "constant" or name == "adam"
         may_capture = on_gpu and self._all_reduce is None and follows_rate
         self.may_capture = may_capture and engine.may_be_captured
+        rate = self._peak_rate
+        if self._schedule != "constant" and self.may_capture:
+            rate = torch.tensor(rate, device=self.device)  # a graph can follow it
+        self.optimizer = engine.fused_optimizer(name, rate)
 
     def fall_back(self):
         """Go on with PyTorch if an error that is not finite may be the engine's own.
@@ -128,7 +124,7 @@ class Optimization:
         """Compute loss and gradients, and (alone) the new weights; return the loss."""
         if self.engine.has_optimizer and self._all_reduce is None:
             return self.engine.step(input_patches, target_patches, pixels, self.optimizer) / pixels
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         if not len(input_patches):  # all patches of this batch are other processes'
             return torch.zeros((), device=self.device)
         compute = self.engine.error_and_gradients
@@ -195,24 +191,11 @@ class Optimization:
     def restore(self, state):
         """Take over what `state` returned, perhaps on another kind of device."""
         self.network.load_state_dict(state["network"])
-        theirs, ours = state["optimizer"]["param_groups"], self.optimizer.param_groups
-        for group, own in zip(theirs, ours, strict=True):
-            ours_alone = ("lr", "fused", "foreach", "capturable")
-            group |= {key: own[key] for key in ours_alone if key in own}
         self.optimizer.load_state_dict(state["optimizer"])
         if self._average is not None:
             self._average.restore(state["average"])
         if self.engine.scaler.is_enabled() and state["scaler"]:
             self.engine.scaler.load_state_dict(state["scaler"])
-
-
-def _build_optimizer(name, network, learning_rate, on_gpu):
-    parameters = list(network.parameters())
-    if name == "adam":
-        return torch.optim.Adam(parameters, lr=learning_rate, fused=on_gpu, capturable=on_gpu)
-    if name == "sgd":
-        return torch.optim.SGD(parameters, lr=learning_rate, fused=on_gpu)
-    raise InputError("unknown optimizer", expected="adam | sgd", found=name)
 
 
 class _StepGraph:

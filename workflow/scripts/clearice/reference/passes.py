@@ -11,6 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from clearice.model.device import set_deterministic
 from clearice.reference.names import ACTIVATIONS, CONVOLUTIONS, PARAMETERS
 from clearice.reference.tolerances import norm
 
@@ -26,7 +27,7 @@ def deterministic_cpu():
     """
     threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
+    set_deterministic(True)
     try:
         yield {
             "device": "cpu",
@@ -41,7 +42,7 @@ def deterministic_cpu():
         }
     finally:
         torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(strict)
+        set_deterministic(strict)
 
 
 def network(parameters, x, convolution=None):

@@ -3,11 +3,11 @@
 from typing import NamedTuple
 
 from clearice.report.headlines import over_linear
+from clearice.report.learning import rises
 from clearice.wording import listed
 
 BAD, DOUBTFUL = "bad", "warn"
 _MANY_REJECTED = 0.1  # of the micrographs: the default of micrographs.max_rejected_fraction
-_RISEN = 1.02  # times its least: a test loss that ends above that is no chance of an epoch
 _NAMED = 3  # problems in the sentence; the page shows all where they belong
 
 
@@ -126,7 +126,7 @@ def _losses(histories):
         losses = [row["test_loss"] for row in rows]
         if rows and losses[-1] is None:
             yield Problem(BAD, f"the loss of {name} is not a number", "#training")
-        elif len(rows) > 1 and losses[-1] > _RISEN * min(x for x in losses if x is not None):
+        elif rises(rows):
             text = f"the test loss of {name} rose again, to {losses[-1]:.4g}"
             yield Problem(DOUBTFUL, text, "#training")
 

@@ -1,5 +1,7 @@
 """What changed between two reports, and how the page says it."""
 
+from clearice.report.words import on_page
+
 SHOWN = 8  # names, and settings, on the page; the counts are of all
 LONGEST = 120  # letters of a value or a reason; more are cut
 _NONE = "none"
@@ -81,7 +83,7 @@ def _outcome(state):
         failed = ", ".join(sorted(tests["failed"]))
         found["null tests"] = f"{passed} (failed: {failed})" if failed else passed
     if gain and gain["gain_over_linear_db"] is not None:
-        gained = f"{gain['gain_over_linear_db']:+.1f} dB".replace("-", "−")
+        gained = f"{on_page(gain['gain_over_linear_db'], '+.1f')} dB"
         found["gain over the best linear filter"] = gained
     elif gain:
         found["correlation with the other half"] = f"{gain['denoised']:.3f}"

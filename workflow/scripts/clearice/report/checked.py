@@ -1,23 +1,36 @@
-"""What was looked at in each micrograph, and how near to its threshold the worst of it came."""
+"""What was looked at in each micrograph, and how near to its threshold it came."""
 
 from clearice.micrographs.checks import CHECKS, severity
 
 
-def worst_check(row):
-    """Return what the check says that came nearest to its threshold or went furthest beyond it.
+def check_rows(row):
+    """Return what each check says that measured something, nearest to its threshold first.
 
-    `row` is one of facts.read_micrographs. {"check": the Check, "value", "percent" of the
-    threshold, "also": names of other checks that reached theirs}; None where nothing was measured.
+    `row` is one of facts.read_micrographs. Rows are {"check": the Check, "value", "percent" of the
+    threshold (0 at least), "reached"}; what went beyond its threshold comes before what did not.
     """
     found = [(severity(check, row.get(check.name)), check) for check in CHECKS]
     found = [(far, check) for far, check in found if far is not None]
-    if not found:
-        return None
     # Of two that go by one number, the one that was reached and weighs more.
-    far, worst = max(found, key=lambda pair: (pair[0], CHECKS.index(pair[1])))
-    return {
-        "check": worst,
-        "value": row[worst.name],
-        "percent": 100 * far,
-        "also": [check.name for far, check in found if far >= 1 and check is not worst],
-    }
+    found.sort(key=lambda pair: (pair[0], CHECKS.index(pair[1])), reverse=True)
+    return [
+        {
+            "check": check,
+            "value": row[check.name],
+            "percent": 100 * max(far, 0),
+            "reached": far >= 1,
+        }
+        for far, check in found
+    ]
+
+
+def worst_check(row):
+    """Return the first of check_rows and, as "also", the names of others that were reached.
+
+    None where nothing was measured.
+    """
+    rows = check_rows(row)
+    if not rows:
+        return None
+    worst, *others = rows
+    return {**worst, "also": [other["check"].name for other in others if other["reached"]]}

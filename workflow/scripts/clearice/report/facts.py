@@ -5,18 +5,20 @@ Micrographs may be thousands: of each, only what the page shows is kept.
 
 import contextlib
 from pathlib import Path
+from urllib.parse import quote
 
 from clearice.errors import InputError
 from clearice.files import read_result
 from clearice.micrographs.checks import measured_names
 from clearice.micrographs.mrc import open_micrograph
+from clearice.micrographs.names import key_of, natural
 from clearice.micrographs.whole_set.collection import entry_warnings
 from clearice.model import history
 from clearice.tsv import number, read_table
 
 _HEADERS = 20  # of the micrographs of an entry: the others are compared with these elsewhere
 _DRAWN = (
-    *("micrograph", "page", "thumbnail", "thumbnail_kind", "thumbnail_px"),
+    *("micrograph", "thumbnail", "thumbnail_kind", "thumbnail_px"),
     *("mean", "std", "hot_pixels", "half_correlation"),
 )
 _NUMBERS = ("patches", "height_px", "width_px", "pixel_size_angstrom", *measured_names())
@@ -25,7 +27,8 @@ _NUMBERS = ("patches", "height_px", "width_px", "pixel_size_angstrom", *measured
 def read_micrographs(path):
     """Return the rows of micrographs.tsv as dicts: rejected and waiting first, numbers as numbers.
 
-    `used`, `rejected` and `waiting` say which of these a micrograph is.
+    Within each by name, as people count: m2 before m10. `used`, `rejected` and `waiting` say which
+    of these a micrograph is.
     """
     rows = read_table(path)
     for row in rows:
@@ -34,7 +37,7 @@ def read_micrographs(path):
         for key, status in (("used", "ok"), ("rejected", "rejected"), ("waiting", "waiting")):
             row[key] = row["status"] == status
     order = ("rejected", "waiting", "ok")
-    return sorted(rows, key=lambda row: order.index(row["status"]))  # stable: by name within each
+    return sorted(rows, key=lambda row: (order.index(row["status"]), natural(row["micrograph"])))
 
 
 def read_history(path):
@@ -70,6 +73,11 @@ def read_drawn(path):
         record = read_result(folder / f"{row['key']}.json")
         drawn[row["micrograph"]] = {key: record[key] for key in _DRAWN}
     return drawn
+
+
+def page_file(micrograph):
+    """Return the name of the page about a micrograph, as a part of an address."""
+    return f"{quote(key_of(micrograph), safe='')}.html"
 
 
 def earlier_states(denoised, training):

@@ -66,11 +66,10 @@ def learned(rows, kept_pretrained=False):
     `rows` are those of a history; only the last stage counts, because each stage has other test
     micrographs.
     """
-    rows = [row for row in rows if row["stage"] == rows[-1]["stage"]]
-    tested = [row for row in rows if row["test_loss"] is not None]
+    tested = _tested(rows)
     if not tested:
         return "No test loss is known: nothing can be said of what was learned."
-    first, last, best = tested[0], tested[-1], min(tested, key=lambda row: row["test_loss"])
+    first, last = tested[0], tested[-1]
     above = _above_floor(last)
     if kept_pretrained:
         return (
@@ -79,8 +78,8 @@ def learned(rows, kept_pretrained=False):
         )
     if len(tested) == 1:
         return f"One epoch left a test loss of {_loss(last)}{above}; one point shows no trend."
-    if _rises(tested, best):
-        return _rising(first, best, last, above)
+    if rises(rows):
+        return _rising(first, _best(tested), last, above)
     if last["test_loss"] > first["test_loss"] * (1 + _SMALL):
         return (
             f"The test loss rose from {_loss(first)} to {_loss(last)}{above}: nothing was learned. "
@@ -95,6 +94,25 @@ def learned(rows, kept_pretrained=False):
     if _falls(tested):
         return f"{fell}, and was still falling: more epochs would help."
     return f"{fell}, and has settled: more epochs would change little."
+
+
+def rises(rows):
+    """Say whether the test loss of a history's last stage was least some epochs ago.
+
+    Every epoch since is worse than that, by more than what chance moves from one to the next.
+    """
+    tested = _tested(rows)
+    if not tested:
+        return False
+    best = _best(tested)
+    since = tested[tested.index(best) + 1 :]
+    if len(since) < 2:  # one worse epoch is no trend
+        return False
+    rise = tested[-1]["test_loss"] - best["test_loss"]
+    steps = [abs(b["test_loss"] - a["test_loss"]) for a, b in pairwise(tested)]
+    usual = sorted(steps)[len(steps) // 2]
+    enough = max(_SMALL * best["test_loss"], _SETTLED * _left(best), usual)
+    return rise > enough and min(row["test_loss"] for row in since[-2:]) > best["test_loss"]
 
 
 def explained(last, constant):
@@ -127,6 +145,15 @@ def against_linear(last, linear):
     return f"Its loss is {side} that of the best linear filter ({optional(linear)}){remark}."
 
 
+def _tested(rows):
+    """Return the rows of the last stage that have a test loss."""
+    return [r for r in rows if r["stage"] == rows[-1]["stage"] and r["test_loss"] is not None]
+
+
+def _best(tested):
+    return min(tested, key=lambda row: row["test_loss"])
+
+
 def _loss(row):
     return optional(row["test_loss"])
 
@@ -149,18 +176,6 @@ def _falls(tested):
     before, last = tested[-1 - max(1, len(tested) // 5)], tested[-1]
     fell = before["test_loss"] - last["test_loss"]
     return fell > max(_SETTLED * _left(last), _SMALL * last["test_loss"])
-
-
-def _rises(tested, best):
-    """Say whether every epoch since the best one was worse by more than chance moves them."""
-    since = tested[tested.index(best) + 1 :]
-    if len(since) < 2:  # one worse epoch is no trend
-        return False
-    rise = tested[-1]["test_loss"] - best["test_loss"]
-    steps = [abs(b["test_loss"] - a["test_loss"]) for a, b in pairwise(tested)]
-    usual = sorted(steps)[len(steps) // 2]
-    enough = max(_SMALL * best["test_loss"], _SETTLED * _left(best), usual)
-    return rise > enough and min(row["test_loss"] for row in since[-2:]) > best["test_loss"]
 
 
 def _rising(first, best, last, above):

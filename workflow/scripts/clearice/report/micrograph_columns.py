@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 
-from clearice.report.words import optional
+from clearice.report.words import on_page
 
 STATES = ("rejected", "waiting", "used")
 _SPLITS = {"train": "train", "test": "test (held out)"}
@@ -60,7 +60,7 @@ def _worst(row):
     if worst is None:
         return "", "", None
     check = worst["check"]
-    said = f"{check.name} {worst['value']:.3g} of {check.threshold:.3g}"
+    said = f"{check.name} {on_page(worst['value'], '.3g')} of {on_page(check.threshold, '.3g')}"
     also = f"; also {', '.join(worst['also'])}" if worst["also"] else ""
     return f"{worst['percent']:,.0f} %", said + also, worst["percent"]
 
@@ -69,7 +69,7 @@ def _correlation(row):
     denoised, raw = row["correlation_denoised"], row["correlation_raw"]
     if denoised is None:
         return "", "", None
-    return _text(denoised, ".3f"), f"raw {_text(raw, '.3f')}", denoised
+    return on_page(denoised, ".3f"), f"raw {on_page(raw, '.3f')}", denoised
 
 
 def _number(key, form):
@@ -77,13 +77,9 @@ def _number(key, form):
 
     def cell(row):
         value = row[key]
-        return ("", "", None) if value is None else (_text(value, form), "", value)
+        return ("", "", None) if value is None else (on_page(value, form), "", value)
 
     return cell
-
-
-def _text(value, form):
-    return optional(value, form).replace("-", "−")
 
 
 COLUMNS = (
@@ -120,15 +116,15 @@ COLUMNS = (
     Column(
         "mean",
         "Mean",
-        "mean of the pixels, in the unit of the file. It follows dose and thickness: an outlier is "
-        "thick ice, an empty hole or a short exposure",
+        "level of the pixels, in the unit of the file: the median of the means of pieces of 64 px. "
+        "It follows dose and thickness: an outlier is thick ice, an empty hole or a short exposure",
         _number("mean", ".4g"),
     ),
     Column(
         "std",
         "Std",
-        "standard deviation of the pixels, in the unit of the file: mostly noise. An outlier is "
-        "carbon, a crystal or another exposure",
+        "scale of the pixels, in the unit of the file: the median of the standard deviations of "
+        "pieces of 64 px, mostly noise. An outlier is carbon, a crystal or another exposure",
         _number("std", ".4g"),
     ),
     Column(

@@ -46,7 +46,6 @@ def render_page(template_path, facts):
     templates.filters.update(
         duration=duration,
         memory=memory,
-        optional=lambda value, form=".4g": _dash(value) or f"{value:{form}}".replace("-", "−"),
         count=lambda value: _dash(value) or f"{value:,}",
         percent=lambda value: _dash(value) or percent_text(value),
     )

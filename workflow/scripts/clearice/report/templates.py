@@ -2,11 +2,14 @@
 
 import json
 
+from clearice.report.words import on_page
+
 
 def environment(folder):
     """Return the Jinja2 environment of the templates in `folder`; a missing value is an error.
 
-    `figure` takes SVG of ours, and the filter `script_json` any value, as they are.
+    `figure` takes SVG of ours, and the filter `script_json` any value, as they are; `optional`
+    formats a number (words.on_page).
     """
     import jinja2
 
@@ -19,6 +22,7 @@ def environment(folder):
         lstrip_blocks=True,
     )
     made.globals["figure"] = markup
+    made.filters["optional"] = on_page
     made.filters["script_json"] = lambda value: markup(script_json(value))
     return made
 

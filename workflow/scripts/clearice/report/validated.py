@@ -1,6 +1,7 @@
 """What the validation measured, as the report shows it: values per micrograph, curves as means."""
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -8,6 +9,30 @@ from clearice.files import read_result
 from clearice.report.patch_losses import worst_losses
 from clearice.validation.summary import without_doubted
 
+
+class Measure(NamedTuple):
+    """A measure of quality: its words, where in a record it is, what is better, and its form."""
+
+    words: str
+    judge: str  # the key of a record
+    key: str  # in what stands there; and the beginning of the names in a summary
+    better: str  # higher or lower
+    form: str
+
+
+MEASURES = tuple(
+    Measure(*row)
+    for row in (
+        ("signal-to-noise ratio against the truth (dB)", "truth", "snr_db", "higher", ".2f"),
+        ("structural similarity with the truth", "truth", "ssim", "higher", ".3f"),
+        ("particles found, average precision", "picking", "average_precision", "higher", ".3f"),
+        ("correlation with the raw other half", "target", "correlation", "higher", ".3f"),
+        (
+            "error above the noise floor, against the raw other half",
+            *("target", "excess", "lower", ".3g"),
+        ),
+    )
+)
 EVIDENCE_COLUMNS = ("measure", "better", "raw", "gaussian", "wiener", "denoised")
 _KEPT = ("files", "target", "truth", "picking", "null_tests", "doubts")
 
@@ -72,17 +97,21 @@ class ValidationRecords:
         `better` is higher or lower.
         """
         values, rows = self.summary["values"], []
-        for measure, key, form, better in (
-            ("signal-to-noise ratio against the truth (dB)", "snr_db", ".2f", "higher"),
-            ("structural similarity with the truth", "ssim", ".3f", "higher"),
-            ("particles found, average precision", "average_precision", ".3f", "higher"),
-            ("correlation with the raw other half", "correlation", ".3f", "higher"),
-            ("error above the noise floor, against the raw other half", "excess", ".3g", "lower"),
-        ):
+        for measure in MEASURES:
             found = {
-                name: (values.get(f"{key}_{name}") or {}).get("median")
+                name: (values.get(f"{measure.key}_{name}") or {}).get("median")
                 for name in ("raw", "gaussian", "wiener", "denoised")
             }
             if found["denoised"] is not None:
-                rows.append({"measure": measure, "better": better, "form": form, **found})
+                about = {"measure": measure.words, "better": measure.better, "form": measure.form}
+                rows.append(about | found)
         return rows
+
+
+def gain_of(record):
+    """Return the gain over the best linear filter in dB that a micrograph's record tells, or None.
+
+    Against the truth; where that tells none, against the raw other half.
+    """
+    gains = [(record.get(judge) or {}).get("gain_over_linear_db") for judge in ("truth", "target")]
+    return next((gain for gain in gains if gain is not None), None)

@@ -26,6 +26,16 @@ def memory(mib):
     return f"{mib / 1024:.1f} GiB" if mib < 1024**2 else f"{mib / 1024**2:.1f} TiB"
 
 
+def on_page(value, form=".4g"):
+    """Format a number with a true minus sign, none before zero; an en dash where there is none."""
+    if value is None:
+        return "–"
+    text = format(value, form)
+    if not text.strip("+-0.,e"):
+        text = format(0 * abs(value), form)
+    return text.replace("-", "−")
+
+
 def optional(value, form=".4g"):
-    """Format a number; a dash where there is none."""
+    """Format a number for a file of plain text; a dash where there is none."""
     return "-" if value is None else format(value, form)

@@ -123,7 +123,8 @@ def central_window(rows, size_px):
     """Return the central window of an image with blocks() as float32 (h, w), at most S x S."""
     height, width = min(size_px, rows.height_px), min(size_px, rows.width_px)
     top, left = (rows.height_px - height) // 2, (rows.width_px - width) // 2
-    (band,) = overlapping_bands(_skipped(rows, top), rows.width_px, [(0, height)])
+    buffer = np.empty((height, rows.width_px), np.float32)
+    (band,) = overlapping_bands(_skipped(rows, top), buffer, [(0, height)])
     return band[:, left : left + width].copy()
 
 
@@ -168,6 +169,10 @@ def _edges(length_px, size_px):
 
 def _bands(images, spans):
     """Yield {name: rows} of each span, down all images at once."""
-    streams = [overlapping_bands(i.blocks(), i.width_px, spans) for i in images.values()]
+    most = max(last - first for first, last in spans)
+    streams = [
+        overlapping_bands(i.blocks(), np.empty((most, i.width_px), np.float32), spans)
+        for i in images.values()
+    ]
     for rows in zip(*streams, strict=True):
         yield dict(zip(images, rows, strict=True))

@@ -2,6 +2,8 @@
 
 import abc
 
+from clearice.model.optimizers import build_optimizer
+
 
 class Engine(abc.ABC):
     """The output, error and gradients of one network, on one device, in one precision.
@@ -14,7 +16,7 @@ class Engine(abc.ABC):
 
     name: str  # one of choice.ENGINES
     may_be_captured = True  # as a CUDA graph
-    has_optimizer = False  # of its own: fused_optimizer and step
+    has_optimizer = False  # of its own, with which it takes a whole step: step
     has_limited_range = False  # an error that is NaN may be the engine's, not the network's
 
     @abc.abstractmethod
@@ -33,12 +35,8 @@ class Engine(abc.ABC):
         """
 
     def fused_optimizer(self, name, learning_rate):
-        """Return the engine's own optimizer.
-
-        It has the param_groups, zero_grad, step, state_dict and load_state_dict of PyTorch's
-        optimizer of that name (adam | sgd), and the engine a `step`.
-        """
-        raise NotImplementedError("an engine without an optimizer of its own")
+        """Return the optimizers.FusedOptimizer of that name (adam | sgd) for the network."""
+        return build_optimizer(name, self.network, learning_rate)
 
     def step(self, input_patches, target_patches, pixels, optimizer):
         """Return squared_error and take a step of the fused optimizer with its gradients.

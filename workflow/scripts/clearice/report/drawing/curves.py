@@ -8,6 +8,8 @@ import html
 import math
 from dataclasses import dataclass
 
+from clearice.report.words import on_page
+
 WIDTH, HEIGHT = 560, 320
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 12, 12, 74  # margins: ticks and words
 _LETTER = 6.4  # width of a letter of the legend: words are not measured here
@@ -169,4 +171,4 @@ def _number(value):
         mantissa, exponent = f"{value:.0e}".split("e")
         power = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
         return f"10{power}" if mantissa == "1" else f"{mantissa}·10{power}"
-    return f"{value:g}".replace("-", "−")
+    return on_page(value, "g")

@@ -4,11 +4,14 @@ import base64
 import functools
 from pathlib import Path
 
+from clearice.report.checked import check_rows
 from clearice.report.drawing import numbers
 from clearice.report.drawing.looked import look_at_files, picture_rows, thumbnail
 from clearice.report.drawing.overlay import patch_overlay
 from clearice.report.drawing.views import power_spectra
 from clearice.report.templates import environment
+from clearice.report.validated import gain_of
+from clearice.report.words import on_page
 
 FORMAT_VERSION = 1
 TEMPLATE = Path(__file__).resolve().parents[4] / "report" / "micrograph.html"
@@ -50,7 +53,6 @@ def _record(subject, looked, digest):
         "thumbnail_kind": data and "webp",
         "thumbnail_px": shape,
         **{key: subject.shard[key] for key in ("mean", "std", "hot_pixels", "half_correlation")},
-        "page": True,
         "faults": looked.faults,
     }
 
@@ -78,12 +80,12 @@ def page_facts(subject, looked):
         "spectra": spectra,
         "frc": numbers.frc_figures(subject.validation, size),
         "quality": numbers.quality_rows(subject.validation),
-        "gain": _gain(subject.validation),
+        "gain_db": gain_of(subject.validation or {}),
         "null_tests": (subject.validation or {}).get("null_tests", []),
         "validation": subject.validation,
         "denoised": subject.denoised,
         "split": row["split"],
-        "checks": numbers.check_rows(row),
+        "checks": check_rows(row),
         "facts": fact_rows(subject),
         "header": looked.header and looked.header.rows,
     }
@@ -120,15 +122,6 @@ def _warnings(subject, looked):
     return list(dict.fromkeys(found))
 
 
-def _gain(validation):
-    """Return the gain over the best linear filter in dB: against the truth, else the other half."""
-    for judge in ("truth", "target"):
-        gain = ((validation or {}).get(judge) or {}).get("gain_over_linear_db")
-        if gain is not None:
-            return {"db": gain, "against": judge}
-    return None
-
-
 def fact_rows(subject):
     """Return (label, text) of what the run knows of the micrograph."""
     row, shard, denoised = subject.row, subject.shard, subject.denoised
@@ -146,7 +139,7 @@ def fact_rows(subject):
         ("correlation of the halves", "half_correlation"),
     ):
         if shard[key] is not None:
-            rows.append((label, f"{shard[key]:.5g}".replace("-", "−")))
+            rows.append((label, on_page(shard[key], ".5g")))
     rows.append(("hot pixels replaced", f"{shard['hot_pixels']:,}"))
     rows.append(("trained against", str(shard["target_kind"]).replace("_", " ")))
     rows.append(("patches", f"{row['patches'] or 0:,} of {shard['patch_size_px']} px"))

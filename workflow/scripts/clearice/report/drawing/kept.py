@@ -23,15 +23,17 @@ class Pages:
         return tuple(self._folder / f"{key}{ending}" for ending in _ENDINGS)
 
     def is_drawn(self, key, digest):
-        """Say whether the page and the record of that digest are there, whole.
+        """Say whether the page and the record of that digest are there, whole and without a fault.
 
         A page is not waited for until it is on the disk: after a power cut its length tells.
+        An image that could not be read may be readable now, though nothing of it tells.
         """
         page, path = self.paths(key)
         try:
             record = read_json(path)
             return (
-                record["format_version"] == FORMAT_VERSION
+                not record["faults"]
+                and record["format_version"] == FORMAT_VERSION
                 and record["digest"] == digest
                 and record["page_bytes"] == os.stat(page).st_size
             )

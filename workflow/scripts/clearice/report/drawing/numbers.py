@@ -1,17 +1,11 @@
-"""The numbers of one page: quality against raw and the best linear filter, checks, curves."""
+"""The numbers of one page: quality against raw and the best linear filter, and curves."""
 
 import base64
 
-from clearice.micrographs.checks import CHECKS, severity
 from clearice.report.drawing.curves import Axis, Line, line_chart, spanned
+from clearice.report.validated import MEASURES
+from clearice.report.words import on_page
 
-_MEASURES = (  # words, where in the record, whether more is better, form
-    ("signal-to-noise ratio against the truth (dB)", ("truth", "snr_db"), True, ".2f"),
-    ("structural similarity with the truth", ("truth", "ssim"), True, ".3f"),
-    ("particles found, average precision", ("picking", "average_precision"), True, ".3f"),
-    ("correlation with the raw other half", ("target", "correlation"), True, ".3f"),
-    ("error above the noise floor, against the raw other half", ("target", "excess"), False, ".3g"),
-)
 _LINEAR = {"gaussian": "Gaussian", "wiener": "Wiener"}
 _NAMES = {"raw": "raw", "denoised": "denoised", "target": "other half", "truth": "truth"}
 _DASHES = {"raw": "", "denoised": "7 3", "target": "2 3", "truth": "9 3 2 3"}
@@ -33,48 +27,25 @@ def quality_rows(validation):
     known or where both have the same text. No rows without a record.
     """
     rows = []
-    for words, path, more_is_better, form in _MEASURES:
-        found = validation or {}
-        for key in path:
-            found = found.get(key) or {}
-        linear = {n: found[n] for n in _LINEAR if found.get(n) is not None}
+    for measure in MEASURES:
+        found = ((validation or {}).get(measure.judge) or {}).get(measure.key) or {}
         if found.get("denoised") is None:
             continue
+        linear = {n: found[n] for n in _LINEAR if found.get(n) is not None}
+        more_is_better = measure.better == "higher"
         best = (max if more_is_better else min)(linear, key=linear.get, default=None)
         values = [found.get("raw"), linear.get(best), found["denoised"]]
-        texts = ["–" if v is None else f"{v:{form}}".replace("-", "−") for v in values]
+        texts = [on_page(value, measure.form) for value in values]
         differs = best is not None and texts[1] != texts[2]
         better = (found["denoised"] > linear[best]) == more_is_better if differs else None
         row = dict(zip(("raw", "linear", "denoised"), texts, strict=True))
-        rows.append({"measure": words, **row, "filter": _LINEAR.get(best, ""), "better": better})
+        about = {"measure": measure.words, "filter": _LINEAR.get(best, ""), "better": better}
+        rows.append(row | about)
     return rows
 
 
-def check_rows(row):
-    """Return rows {subject, name, value, threshold, percent, outcome}, nearest to its line first.
-
-    `row` is that of micrographs.tsv. `outcome` says what the check does where it speaks, and is
-    empty where it was below its threshold.
-    """
-    rows = []
-    for check in CHECKS:
-        far = severity(check, row.get(check.name))
-        if far is not None:
-            rows.append(
-                {
-                    "name": check.name,
-                    "subject": check.subject,
-                    "value": row[check.name],
-                    "threshold": check.threshold,
-                    "percent": 100 * max(far, 0),
-                    "outcome": check.outcome if far >= 1 else "",
-                }
-            )
-    return sorted(rows, key=lambda found: -found["percent"])
-
-
 def spectra_figure(frequency_per_px, powers, pixel_size_angstrom):
-    """Return {"svg", "tsv", "caption"} of power spectra (role -> list), None without any power."""
+    """Return {"svg", "tsv"} of power spectra (role -> list), None without any power."""
     lines = [Line(_NAMES[r], r, values, _DASHES[r]) for r, values in powers.items()]
     span = spanned(lines, is_log=True)
     if span is None:
@@ -84,7 +55,7 @@ def spectra_figure(frequency_per_px, powers, pixel_size_angstrom):
     y = Axis("power per pixel", *span, is_log=True)
     return {
         "svg": line_chart(x_values, lines, x, y, label),
-        "tsv": _tsv(frequency_per_px, {role: powers[role] for role in powers}),
+        "tsv": _tsv(frequency_per_px, powers),
     }
 
 

@@ -10,7 +10,7 @@ from clearice.report.headlines import held_out, left_out_text, null_tests_text, 
 from clearice.report.last_report import FILE as STATE
 from clearice.report.last_report import LastReport, state_of
 from clearice.report.section import Section
-from clearice.report.words import duration, memory
+from clearice.report.words import duration, memory, on_page
 from clearice.wording import listed
 
 
@@ -80,7 +80,7 @@ def _gain(gain, tests, config):
         said = [f"best linear filter {gain['linear']:.3f}", held_out(gain["micrographs"])]
         state = "good" if gain["denoised"] >= gain["linear"] else "bad"
     else:
-        value = f"{gain['gain_over_linear_db']:+.1f} dB".replace("-", "−")
+        value = f"{on_page(gain['gain_over_linear_db'], '+.1f')} dB"
         against = "against the truth" if gain["against"] == "truth" else "against the other half"
         said = [f"{against}, {held_out(gain['micrographs'])}"]
         state = "good" if gain["gain_over_linear_db"] >= 0 else "bad"

@@ -1,14 +1,15 @@
 """Section micrographs: all of them in a table that a reader sorts, filters and searches."""
 
-import re
-from urllib.parse import quote
+import base64
 
 from clearice.micrographs.checks import measured_names
-from clearice.micrographs.names import key_of
+from clearice.micrographs.names import natural
 from clearice.report.checked import worst_check
-from clearice.report.facts import entry_lines
+from clearice.report.facts import entry_lines, page_file
 from clearice.report.micrograph_columns import COLUMNS, STATES, state_of
+from clearice.report.pictures import data_uri
 from clearice.report.section import Section
+from clearice.report.validated import gain_of
 from clearice.tsv import table_text
 
 FIRST_ROWS = 50  # are part of the page as it is; the others are data that its script shows
@@ -57,16 +58,14 @@ def micrograph_rows(micrographs, validation, drawn):
     rows = []
     for row in micrographs:
         record = validation.by_name.get(row["micrograph"], {}) if validation else {}
-        target, truth = record.get("target") or {}, record.get("truth") or {}
-        correlation = target.get("correlation", {})
-        gain = truth.get("gain_over_linear_db") if truth else target.get("gain_over_linear_db")
+        correlation = (record.get("target") or {}).get("correlation", {})
         picture = drawn.get(row["micrograph"], {})
         worst = worst_check(row)
         rows.append(
             {
                 **row,
                 **{key: picture.get(name) for key, name in _DRAWN.items()},
-                "gain_over_linear_db": gain,
+                "gain_over_linear_db": gain_of(record),
                 "correlation_raw": correlation.get("raw"),
                 "correlation_denoised": correlation.get("denoised"),
                 "worst": worst,
@@ -79,12 +78,6 @@ def micrograph_rows(micrographs, validation, drawn):
     for rank, row in enumerate(rows):
         row["rank"] = rank
     return rows
-
-
-def natural(name):
-    """Return what a name is sorted by: text without case, and the numbers in it as numbers."""
-    parts = re.split(r"([0-9]+)", name.casefold())
-    return [(int(part), "") if i % 2 else (0, part) for i, part in enumerate(parts)], name
 
 
 def shown_columns(rows):
@@ -110,14 +103,12 @@ def shown_row(row, columns, denoised):
     picture = row["picture"]
     image = None
     if picture.get("thumbnail"):
-        image = f"data:image/{picture['thumbnail_kind']};base64,{picture['thumbnail']}"
+        image = data_uri(base64.b64decode(picture["thumbnail"]), picture["thumbnail_kind"])
     return {
         "state": state_of(row),
         "warned": bool(row["warnings"]),
         "split": row["split"] or "",
-        "file": f"{quote(key_of(row['micrograph']), safe='')}.html"
-        if picture.get("page")
-        else None,
+        "file": page_file(row["micrograph"]) if picture else None,
         "image": image,
         "alt": "raw, denoised" if denoised else "raw",
         "cells": [column.cell(row) for column in columns],

@@ -1,6 +1,6 @@
 """The patches: where they lie on a micrograph, and which of them are worth a look."""
 
-from clearice.errors import InputError
+from clearice.errors import InputError, one_line
 from clearice.files import read_result
 from clearice.micrographs.mrc import open_micrograph
 from clearice.report import patch_gallery, patch_grid
@@ -61,8 +61,10 @@ def _grid(results, record):
     try:
         with open_micrograph(path) as reader:
             view = whole_view(reader, GRID_PX)
-    except (InputError, OSError):
-        return None, f"{path} cannot be read any more"
+    except InputError as error:
+        return None, str(error)
+    except OSError as error:
+        return None, one_line(f"{path}: {error.strerror or error}")
     words = patch_grid.grid_words(record)
     origins = list(zip(record["y"], record["x"], strict=True))
     shape = record["height_px"], record["width_px"]

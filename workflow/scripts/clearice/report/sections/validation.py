@@ -1,9 +1,7 @@
 """Section validation: whether the denoised micrographs can be trusted."""
 
-from urllib.parse import quote
-
-from clearice.micrographs.names import key_of
 from clearice.report import figures
+from clearice.report.facts import page_file
 from clearice.report.null_tests_shown import NULL_TEST_COLUMNS, null_test_rows, null_tests_shown
 from clearice.report.section import Section
 from clearice.report.validated import EVIDENCE_COLUMNS
@@ -72,9 +70,7 @@ def _words(summary):
 
 def _page(drawn):
     """Return the address, relative to the report, of the page of what was drawn; None without."""
-    if not drawn or not drawn["page"]:
-        return None
-    return f"micrographs/{quote(key_of(drawn['micrograph']), safe='')}.html"
+    return f"micrographs/{page_file(drawn['micrograph'])}" if drawn else None
 
 
 def _judged(row):
