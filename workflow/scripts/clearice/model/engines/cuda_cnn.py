@@ -122,6 +122,10 @@ class CudaCNN(Engine):
 
     # ---- whole planes
 
+    def prepare_planes(self, dtype=torch.float32):
+        """Compile what denoise_plane needs, so that a CudaError is raised here if anywhere."""
+        self._kernels.plane(dtype)
+
     @torch.no_grad()
     def denoise_plane(self, image, output, scale=1.0, offset=0.0):
         """Write network(image) * scale + offset into `output`; both (H, W) on the GPU.

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import threading
 
 import torch
 
@@ -9,6 +10,7 @@ from clearice.errors import InputError
 from clearice.model.engines.cuda_blocks import Block, plane_block, training_block
 from clearice.model.engines.cuda_compiler import CudaError, Kernel, Module, compile_cubin, gpu_of
 
+_LOADING = threading.Lock()  # threads that ask at once wait for one compilation
 # The types of their arguments, as Module.kernel takes them.
 _TRAIN, _SUM_STRIPS, _TAKE_STEP = "pppppp" + "iiiiii", "pipf", "ppppppp" + "ifddf"
 _DENOISE = "pppll" + "iiiii" + "ff"
@@ -62,13 +64,14 @@ class CudaKernels:
             raise CudaError(f"{self._gpu.block_bytes} bytes of shared memory per block: too few")
         capability = torch.cuda.get_device_capability(self._device)
         macros = tuple({**block.macros, **macros}.items())
-        return Module(_cubin(name, macros, capability), self._device)
+        with _LOADING:
+            return _loaded(name, macros, capability, self._device)
 
 
 @functools.cache
-def _cubin(name, macros, capability):
-    """Return the machine code of a source file; once per process, for engines that come and go."""
-    return compile_cubin(name, dict(macros), capability)[0]
+def _loaded(name, macros, capability, device):
+    """Return the Module of a source file; once per process, for engines that come and go."""
+    return Module(compile_cubin(name, dict(macros), capability)[0], device)
 
 
 def _is_half(dtype):
