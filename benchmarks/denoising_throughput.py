@@ -13,7 +13,8 @@ count for nothing. Networks with random weights, which cost what trained ones do
     alone       a process for one micrograph: seconds to import, until its result, in all
 
 Peaks are those of the host (VmHWM, page-locked memory included) and of the device (reserved by
-PyTorch). At most --seconds are spent on each. Writes benchmarks/results/denoising_throughput.json.
+PyTorch); `engine` is what computed the network. At most --seconds are spent on each. Writes
+benchmarks/results/denoising_throughput.json.
 """
 
 import argparse
@@ -179,7 +180,7 @@ def instrument(timing, device):
     timing.wrap(batch.Batch, "_denoise_file", "rest")
     timing.wrap(stored.StoredRows, "take", "device")
     timing.wrap(tiles, "_denoised_band", "device")
-    bands, through = tiles.overlapping_bands, tiles.Tiles.__call__
+    bands = tiles.overlapping_bands
 
     def timed_bands(*arguments):
         following = timing.measured("clean", bands(*arguments).__next__)
@@ -187,20 +188,25 @@ def instrument(timing, device):
             while True:
                 yield following()
 
-    def whole(*arguments):
-        output = through(*arguments)
-        settle()
-        return output
+    def timed_network(through):
+        def whole(*arguments):
+            output = through(*arguments)
+            settle()
+            return output
 
-    def timed_network(*arguments):
-        settle()
-        return timing.measured("network", whole)(*arguments)
+        def call(*arguments):
+            settle()
+            return timing.measured("network", whole)(*arguments)
+
+        return call
 
     def settle():
         if device.type == "cuda":
             torch.cuda.synchronize(device)
 
-    tiles.overlapping_bands, tiles.Tiles.__call__ = timed_bands, timed_network
+    tiles.overlapping_bands = timed_bands
+    for kind in (tiles.Tiles, tiles.KernelTiles):
+        kind.__call__ = timed_network(kind.__call__)
 
 
 def at_once(options):
@@ -208,6 +214,7 @@ def at_once(options):
     from clearice.denoised.batch import Batch
     from clearice.denoised.micrograph import load_denoiser
     from clearice.denoised.tasks import find_tasks
+    from clearice.denoised.tiles import tiles_for
     from clearice.model.memory import peak_device_mib, peak_host_mib
     from clearice.validation.noise_warning import measured_response
 
@@ -219,6 +226,7 @@ def at_once(options):
     tasks = find_tasks([str(folder / "m*.mrc")], folder / "out").tasks
     (folder / "out").mkdir()
     pixels = options.height * options.width
+    engine = tiles_for(network, options.height, options.width, 64, device).engine
 
     def judge(path, facts):
         response = measured_response(network, path, facts["mean"], facts["std"], device)
@@ -241,6 +249,7 @@ def at_once(options):
         rows.append(
             {
                 "dtype": dtype,
+                "engine": engine,
                 "micrographs": done,
                 "micrographs_per_s": round(done / (last - started), 2),
                 "thread_s": {k: round(s / done, 4) for k, s in timing.seconds.items()},
@@ -320,16 +329,17 @@ def alone(options):
 def table(rows):
     """Return the figures of many at once as a Markdown table."""
     lines = [
-        "| network | dtype | micrographs/s | "
+        "| network | dtype | engine | micrographs/s | "
         + " | ".join((*PARTS, "rest"))
         + " | host, device MiB |",
-        "|" + "---|" * (len(PARTS) + 5),
+        "|" + "---|" * (len(PARTS) + 6),
     ]
     for row in rows:
         if row["kind"] == "batch":
             parts = [f"{row['thread_s'][part]:.3f}" for part in (*PARTS, "rest")]
             peaks = f"{row['peak_host_mib']}, {row['peak_device_mib']}"
-            cells = (row["network"], row["dtype"], row["micrographs_per_s"], *parts, peaks)
+            names = (row["network"], row["dtype"], row["engine"])
+            cells = (*names, row["micrographs_per_s"], *parts, peaks)
             lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines)
 

@@ -17,14 +17,15 @@ SCRIPTS = Path(__file__).resolve().parents[1] / "workflow" / "scripts"
 _FIGURES = "FIGURES "
 
 
-def write_dataset(folder, gib, size_px):
-    """Write a dataset of `gib` GiB of noisy waves in float32; return its manifest's path."""
+def write_dataset(folder, gib, size_px, dtype="float32"):
+    """Write a dataset of `gib` GiB of noisy waves (float32 or float16); return its manifest."""
     # Only here: it needs jsonschema, which is not where every GPU is.
     from clearice.dataset.manifest import FORMAT_VERSION, NORMALISATION, content_xxh3, data_xxh3
 
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
-    pair_bytes = 2 * 4 * size_px**2
+    stored = np.dtype(dtype).newbyteorder("<")
+    pair_bytes = 2 * stored.itemsize * size_px**2
     n_train = max(12, int(gib * 2**30) // pair_bytes)
     y, x = np.mgrid[:size_px, :size_px].astype(np.float32) / size_px
     waves = [np.sin(20 * rng.random(dtype=np.float32) * x + y) for _ in range(4)]
@@ -37,7 +38,7 @@ def write_dataset(folder, gib, size_px):
                 for i in range(count):
                     shift = tuple(draw.integers(0, size_px, 2))
                     rolled = np.roll(noise[draw.integers(8)], shift, (0, 1))
-                    file.write((waves[i % 4] + rolled).astype("<f4").tobytes())
+                    file.write((waves[i % 4] + rolled).astype(stored).tobytes())
         segment = {"micrograph": split, "first_patch": 0, "n_patches": count, "shard": "x.json"}
         for side in ("input", "target"):
             segment |= {f"{side}_file": f"{split}_{side}.bin", f"{side}_offset_bytes": 0}
@@ -47,10 +48,10 @@ def write_dataset(folder, gib, size_px):
     manifest = {
         "format_version": FORMAT_VERSION,
         "layout": "patches",
-        "dtype": "float32",
+        "dtype": dtype,
         "patch_size_px": size_px,
         "normalisation": NORMALISATION,
-        "data_xxh3": data_xxh3(splits, "float32", size_px),
+        "data_xxh3": data_xxh3(splits, dtype, size_px),
         "splits": splits,
         "target_kind": "halves",
         "noise_floor": {"train": 1.0, "test": 1.0},

@@ -1,5 +1,6 @@
 """The configurations of the training benchmark: each measures itself in its own process."""
 
+import itertools
 import json
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from clearice.model.memory import peak_device_mib, peak_host_mib
 from clearice.model.networks import build_network
 from clearice.model.optimization import Optimization
 
-BATCH = 4  # patches
+BATCH, BATCHES = 4, 4  # patches, and batches of them in memory
 
 
 def timed(step, batches, device, plan):
@@ -39,15 +40,26 @@ def timed(step, batches, device, plan):
     return summary(watch.rates(plan["steps"]))
 
 
-def repeat(value):
-    """Yield `value` for ever."""
-    while True:
-        yield value
+def batches_in_memory(device, size_px):
+    """Return BATCHES pairs of noisy waves on the device, the same for every configuration.
+
+    They are used in turn: one alone would stay in the cache of the GPU.
+    """
+    generator = torch.Generator().manual_seed(0)
+    y, x = torch.meshgrid(*[torch.arange(size_px) / size_px] * 2, indexing="ij")
+    pairs = []
+    for number in range(BATCHES):
+        wave = torch.sin(5 * (number + 1) * x + 3 * y)
+        noise = torch.randn(2, BATCH, 1, size_px, size_px, generator=generator)
+        pairs.append(tuple((wave + half).to(device) for half in noise))
+    return pairs
 
 
-def measure_baseline(manifest, device, plan, _options):
+def measure_baseline(manifests, device, plan, _options):
     """Plain PyTorch: eager float32, torch's DataLoader, one loss read per block."""
+    manifest = manifests["float32"]
     set_precision("float32")
+    torch.manual_seed(0)
     network = build_network("simple_cnn").to(device)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
 
@@ -73,15 +85,14 @@ def measure_baseline(manifest, device, plan, _options):
         while True:
             yield from loader
 
-    pair = [
-        torch.stack(side).to(device)
-        for side in zip(*map(dataset.__getitem__, range(BATCH)), strict=True)
-    ]
+    pairs = batches_in_memory(device, plan["size_px"])
+    found = errors(network, None, pairs[0])
+    forget_peak(device)  # float64 took more than a training does
     return {
-        "from_memory": timed(step, repeat(pair), device, plan),
+        "from_memory": timed(step, itertools.cycle(pairs), device, plan),
         "from_page_cache": timed(step, endless(), device, plan),
         **memory(device),
-        **errors(network, None, pair),
+        **found,
     }
 
 
@@ -103,8 +114,9 @@ class PlainDataset(torch.utils.data.Dataset):
         return [torch.from_numpy(np.array(side[i]))[None] for side in self._sides]
 
 
-def measure_loader(manifest, device, plan, options):
+def measure_loader(manifests, device, plan, options):
     """Batches onto the device and nothing else."""
+    manifest = manifests[options.get("dtype", "float32")]
     with (
         open_split(manifest, "train") as reader,
         Loader(
@@ -124,11 +136,11 @@ def measure_loader(manifest, device, plan, options):
     return {"from_page_cache": rates, **memory(device)}
 
 
-def measure_ours(manifest, device, plan, options):
-    """Feed, optimization and late losses, as in a training."""
+def measure_ours(manifests, device, plan, options):
+    """Feed, optimization and late losses, as in a training; from float32 and float16 patches."""
+    started = time.perf_counter()
     deterministic = options.get("deterministic", False)
     set_precision(options["precision"], deterministic)
-    settings = model_settings(precision=options["precision"], reader_threads=plan["threads"])
     torch.manual_seed(0)
     optimization = Optimization(
         build_network("simple_cnn"),
@@ -136,47 +148,52 @@ def measure_ours(manifest, device, plan, options):
         optimizer="adam",
         learning_rate=1e-3,
         precision=options["precision"],
-        engine=options.get("engine", "pytorch") if device.type == "cuda" else "pytorch",
+        engine=options["engine"],
     )
-    started = time.perf_counter()
-    with Feed(manifest, settings, device, Processes()) as feed:
-        pixels, late = BATCH * feed.size_px**2, LateLosses(device)
+    late, pixels = LateLosses(device), BATCH * plan["size_px"] ** 2
 
-        def step(batch):
-            late.push(optimization.step(batch.input, batch.target, pixels), None)
+    def step(pair):
+        late.push(optimization.step(*pair, pixels), None)
 
-        def endless():
-            epoch = 0
-            while True:
-                yield from (b for b in feed.training_batches(epoch) if b.full)
-                epoch += 1
-
-        batches = endless()
-        first = next(batches)
-        first.input, first.target = first.input.clone(), first.target.clone()
-        pair = first.input, first.target
-        found = errors(optimization.network, optimization, pair)
-        forget_peak(device)  # float64 took more than a training does
-        step(first)
-        late.drain()
-        ready_s = time.perf_counter() - started
-        from_memory = timed(step, repeat(first), device, plan)
-        waited_s, before_s = feed.waited_s, time.perf_counter()
-        from_cache = timed(step, batches, device, plan)
-        late.drain()
-        wait = (feed.waited_s - waited_s) / (time.perf_counter() - before_s)
+    pairs = batches_in_memory(device, plan["size_px"])
+    step_started = time.perf_counter()
+    found = errors(optimization.network, optimization, pairs[0])
+    errors_s = time.perf_counter() - step_started
+    forget_peak(device)  # float64 took more than a training does
+    step(pairs[0])
+    late.drain()
+    ready_s = time.perf_counter() - started - errors_s
+    rates = {"from_memory": timed(step, itertools.cycle(pairs), device, plan)}
+    late.drain()
+    for dtype, manifest in manifests.items():
+        settings = model_settings(precision=options["precision"], reader_threads=plan["threads"])
+        with Feed(manifest, settings, device, Processes()) as feed:
+            waited_s, before_s = feed.waited_s, time.perf_counter()
+            name = "from_page_cache" + ("_float16" if dtype == "float16" else "")
+            rates[name] = timed(step, endless_batches(feed), device, plan)
+            late.drain()
+            waited_s, seconds = feed.waited_s - waited_s, time.perf_counter() - before_s
+            rates[f"device_wait_fraction_{dtype}"] = waited_s / seconds
     return {
-        "from_memory": from_memory,
-        "from_page_cache": from_cache,
-        "device_wait_fraction": wait,
+        **rates,
+        "engine": optimization.engine.name,
         "seconds_to_first_step": ready_s,
         **memory(device),
         **found,
     }
 
 
-def measure_script(manifest, device, plan, options):
+def endless_batches(feed):
+    """Yield the (input, target) of full batches of a Feed, epoch after epoch."""
+    for epoch in itertools.count():
+        for batch in feed.training_batches(epoch):
+            if batch.full:
+                yield batch.input, batch.target
+
+
+def measure_script(manifests, device, plan, options):
     """One epoch of the rule's own script; the figures are those of its history."""
+    manifest = manifests[options.get("dtype", "float32")]
     with tempfile.TemporaryDirectory() as folder:
         script = SCRIPTS / "train_denoiser.py"
         sets = [f"precision={options['precision']}", f"device={device.type}"]
@@ -190,7 +207,7 @@ def measure_script(manifest, device, plan, options):
     rate = last["batches_per_s"]
     return {
         "from_page_cache": {"median": rate, "least": rate, "most": rate, "blocks": 1},
-        "device_wait_fraction": last["device_wait_fraction"],
+        "device_wait_fraction_float32": last["device_wait_fraction"],
         "peak_host_mib": last["peak_host_mib"],
         "peak_device_mib": last["peak_device_mib"],
         "seconds_in_all": seconds,
@@ -229,7 +246,7 @@ def forget_peak(device):
 
 
 def errors(network, optimization, pair):
-    """Return the errors of output and gradients against float64, on one batch."""
+    """Return the errors of output and gradients against float64, on one batch, before any step."""
     exact = build_network("simple_cnn").to(pair[0].device).double()
     exact.load_state_dict(network.state_dict())
     output = exact(pair[0].double())

@@ -16,7 +16,7 @@ PACKAGES = {  # module -> package of conda-forge, where the names differ
     "xxhash": "python-xxhash",
     "yaml": "pyyaml",
 }
-WITH_ANOTHER = {"triton": "comes with PyTorch for CUDA, and is not asked for without"}
+WITH_ANOTHER = {"cuda": "cuda-bindings comes with PyTorch for CUDA; without, PyTorch computes"}
 
 
 def needed_packages(path, seen):

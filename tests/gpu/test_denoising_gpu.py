@@ -4,20 +4,24 @@ import numpy as np
 import pytest
 import torch
 
+from clearice.denoised import tiles
 from clearice.denoised.batch import Batch
 from clearice.denoised.micrograph import load_denoiser
 from clearice.denoised.progress import FileProgress
 from clearice.denoised.tasks import find_tasks
 from clearice.micrographs.mrc import read_micrograph
+from clearice.micrographs.rows import MicrographRows
 from clearice.model.device import set_precision
+from clearice.model.networks import SimpleCNN
 from denoise_files import write_image
 from denoise_micrograph import denoise_micrograph
+from memory_images import MemoryReader
 
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU"),
 ]
-MODEL = "general"
+MODEL, GPU = "general", torch.device("cuda", 0)
 SETTINGS = {
     "dtype": "float16",
     "tile_px": None,
@@ -70,3 +74,43 @@ def test_a_plane_is_its_bands_and_what_a_cpu_makes(tmp_path, monkeypatch, dtype)
     assert np.array_equal(plane, bands)
     step = 2.0**-7 if dtype == "float16" else 0  # at the image's level, 10
     np.testing.assert_allclose(plane, cpu, atol=1e-4 + step)
+
+
+def simple_cnn(scale=1.0):
+    torch.manual_seed(0)
+    network = SimpleCNN().to(GPU).eval()
+    with torch.no_grad():
+        network.conv1.weight *= scale
+    return network
+
+
+@pytest.mark.parametrize("shape", [(700, 1234), (2100, 1900), (5, 3)])
+@pytest.mark.parametrize("band_by_band", [False, True])
+def test_a_simple_cnn_by_the_cuda_engine_is_pytorchs(monkeypatch, capsys, shape, band_by_band):
+    """By the standard deviation of what the network sees, 1."""
+    set_precision("float32", deterministic=True)
+    image = np.random.default_rng(0).normal(3, 7, shape).astype(np.float32)
+    rows, network = MicrographRows(MemoryReader(image)), simple_cnn()
+    if band_by_band:
+        monkeypatch.setattr(tiles, "_holds_planes", lambda *_: False)
+    settings = {"tile_px": 640, "device": GPU}
+    assert tiles.tiles_for(network, *shape, 640, GPU).engine == "cuda"
+    ours = np.concatenate(list(tiles.denoise_bands(network, rows, **settings)))
+    said = capsys.readouterr().err
+    monkeypatch.setattr(tiles, "tiles_for", lambda *arguments: tiles.Tiles(*arguments[:-1]))
+    theirs = np.concatenate(list(tiles.denoise_bands(network, rows, **settings)))
+    difference = np.abs(ours - theirs).max() / rows.survey.input.scale
+    print(f"{shape}: at most {difference:.2e}")
+    assert difference < 5e-6
+    assert said == ""
+
+
+def test_rows_beyond_the_range_are_denoised_by_pytorch(monkeypatch, capsys):
+    set_precision("float32", deterministic=True)
+    image = np.random.default_rng(0).normal(3, 7, (300, 400)).astype(np.float32)
+    rows, network = MicrographRows(MemoryReader(image)), simple_cnn(scale=1e6)
+    ours = np.concatenate(list(tiles.denoise_bands(network, rows, tile_px=640, device=GPU)))
+    assert "beyond the range of the cuda engine; PyTorch denoises them" in capsys.readouterr().err
+    monkeypatch.setattr(tiles, "tiles_for", lambda *arguments: tiles.Tiles(*arguments[:-1]))
+    theirs = np.concatenate(list(tiles.denoise_bands(network, rows, tile_px=640, device=GPU)))
+    assert np.array_equal(ours, theirs)

@@ -49,6 +49,25 @@ def test_a_lower_precision_passes_as_declared_and_fails_as_float32(bundle, tmp_p
     assert compare(bundle, tmp_path, precision="float32")["verdict"] == "failed"
 
 
+def test_our_kernels_pass_as_float32(bundle, tmp_path):
+    """Layers, outputs, losses, gradients, the SGD curve and its weights; repeats are bit-equal."""
+    verdict = run(bundle, tmp_path, "cuda_cnn.py", "--time", "2,64,64")
+    print(verdict["rungs"], verdict["worst_percent"])
+    assert verdict["verdict"] == "passed", verdict["diagnosis"]
+    assert verdict["original_tolerances"]
+    assert verdict["repeat_bit_equal"]
+    assert json.loads((tmp_path / "result.json").read_text())["implementation"] == "cuda"
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_our_kernels_pass_in_16_bits_as_that_and_fail_as_float32(bundle, tmp_path, precision):
+    arguments = ["--precision", precision, "--time", "2,64,64"]
+    verdict = run(bundle, tmp_path, "cuda_cnn.py", *arguments)
+    assert verdict["precision"] == precision
+    assert verdict["verdict"] == "passed", verdict["diagnosis"]
+    assert compare(bundle, tmp_path, precision="float32")["verdict"] == "failed"
+
+
 @pytest.mark.parametrize("arguments", [[], ["--deterministic"]])
 def test_cudnn_without_torch_passes_as_float32(bundle, tmp_path, arguments):
     verdict = run(bundle, tmp_path, "cudnn_cnn.py", "--time", "2,64,64", *arguments)

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -114,8 +115,20 @@ def test_the_cudnn_program_says_in_one_line_that_it_cannot_run(bundle, tmp_path)
     assert process.stderr.startswith("cudnn_cnn: no NVIDIA")
 
 
+def test_our_kernels_say_in_a_line_that_there_is_no_gpu(bundle, tmp_path):
+    program = [sys.executable, IMPLEMENTATIONS / "cuda_cnn.py", "--bundle", bundle.folder]
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
+    process = subprocess.run(
+        [*program, "--output", tmp_path], capture_output=True, text=True, env=environment
+    )
+    assert process.returncode == 3
+    assert process.stderr == "cuda_cnn: no NVIDIA GPU that this PyTorch can use\n"
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("name", ["numpy_cnn", "torch_cnn", "cudnn_cnn"])
 def test_an_implementation_uses_nothing_from_clearice(name):
+    """But cuda_cnn.py, which is clearice's own engine."""
     for path in IMPLEMENTATIONS.glob("*.py"):
-        assert "clearice" not in path.read_text()
+        assert path.name == "cuda_cnn.py" or "clearice" not in path.read_text()
     assert (IMPLEMENTATIONS / f"{name}.py").is_file()

@@ -55,6 +55,10 @@ def test_a_scalar_comes_back_from_its_yaml(value):
     ("config", "words"),
     [
         ({"patchs": {}}, ["unknown key patchs", "did you mean patches?"]),
+        (
+            {"model": {"simple_cnn": {"engine": "triton"}}},
+            ["wrong value for model.simple_cnn.engine", "cuda has taken its place"],
+        ),
         ({"patches": {"size": 3}}, ["unknown key patches.size", "did you mean size_px?"]),
         ({"patches": {"size_px": "big"}}, ["patches.size_px", "integer >= 16", "'big'"]),
         ({"patches": {"size_px": 8}}, ["patches.size_px", "integer >= 16", "found 8"]),

@@ -84,6 +84,25 @@ def test_a_file_that_is_not_python_counts_byte_by_byte(tmp_path):
     assert fresh(path) != before
 
 
+def test_code_in_cpp_beside_a_module_counts_without_its_comments(program, monkeypatch):
+    monkeypatch.setattr(module, "SOURCES", {"nearest": "kernels"})
+    source = program.with_name("kernels") / "sum.cu"
+    source.parent.mkdir()
+    source.write_text("// of two\nint sum(int a, int b) {\n  return a + b;  // in order\n}\n")
+    before = fresh(program)
+    source.write_text("int sum(int a,  int b)\n{ return a + b; }  // of two numbers\n")
+    assert fresh(program) == before
+    source.write_text("int sum(int a, int b) { return b + a; }")
+    assert fresh(program) != before
+
+
+def test_the_sources_of_modules_exist():
+    for name, folder in module.SOURCES.items():
+        path = SCRIPTS.joinpath(*name.split(".")).with_suffix(".py")
+        assert path.is_file()
+        assert list(path.with_name(folder).glob("*.cu"))
+
+
 def test_what_is_outside_exists():
     for name in OUTSIDE:
         place = SCRIPTS.joinpath(*name.split("."))

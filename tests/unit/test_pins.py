@@ -31,7 +31,7 @@ def test_every_dependency_is_pinned():
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
     wanted = project["project"]["dependencies"]
     wanted = wanted + project["project"]["optional-dependencies"]["test"]
-    names = {normal(re.split(r"[<>=~ ]", line)[0]) for line in wanted}
+    names = {normal(re.split(r"[<>=~; ]", line)[0]) for line in wanted}
     assert names <= set(constraints())
     build = dict(line.split("==") for line in project["build-system"]["requires"])
     assert build["setuptools"] == constraints()["setuptools"]

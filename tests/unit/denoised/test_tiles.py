@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from clearice.denoised import tiles
 from clearice.denoised.bands import overlapping_bands, plain_spans, window_origins
 from clearice.denoised.tiles import chosen_tile_px, denoise_bands
 from clearice.errors import InputError
 from clearice.micrographs.rows import MicrographRows, hot_pixel_limit
+from clearice.model.engines.cuda_compiler import CudaError
 from clearice.model.networks import Network, SimpleCNN
 from clearice.model.s2d_unet import S2DUNet
 from memory_images import MemoryReader
@@ -103,6 +105,80 @@ def test_a_plane_at_once_is_the_bands_to_the_bit(build, monkeypatch):
     assert len(bands) > 3
     assert np.array_equal(plane, np.concatenate(bands))
     assert (plane[300:420, 64:192] == 7).all()
+
+
+class OnCPU:
+    """The CUDA engine's plane kernel in PyTorch; what is seen ends at `limit`."""
+
+    limit = 65504
+
+    def __init__(self, network, precision, images):
+        assert (precision, images) == ("float32", None)
+        self._network = network
+
+    def prepare_planes(self):
+        """Compile nothing."""
+
+    def denoise_plane(self, image, output):
+        seen = torch.where(image.abs() <= self.limit, image, torch.nan)
+        output.copy_(self._network(seen[None, None])[0, 0])
+
+
+@pytest.fixture
+def on_cpu(monkeypatch):
+    """A simple_cnn on a CPU has the kernel, emulated."""
+
+    def tiles_for(network, height_px, width_px, tile_px, device):
+        return tiles.KernelTiles(network, height_px, width_px, tile_px)
+
+    monkeypatch.setattr(tiles, "CudaCNN", OnCPU)
+    monkeypatch.setattr(tiles, "tiles_for", tiles_for)
+
+
+@pytest.mark.parametrize("tile_px", [30, 500])
+def test_the_kernel_stands_in_the_place_of_tiles(on_cpu, monkeypatch, capsys, tile_px):
+    torch.manual_seed(0)
+    network = SimpleCNN().eval()
+    before = [parameter.data_ptr() for parameter in network.parameters()]
+    image = np.random.default_rng(0).normal(4, 6, (97, 130)).astype(np.float32)
+    image[30:60, 40:90] = 7.0  # blank
+    found = denoised(network, image, tile_px=tile_px)
+    assert [parameter.data_ptr() for parameter in network.parameters()] == before
+    monkeypatch.undo()
+    expected = denoised(network, image, tile_px=tile_px)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+    assert capsys.readouterr().err == ""
+
+
+def test_rows_beyond_the_range_of_the_kernel_are_pytorchs(on_cpu, monkeypatch, capsys):
+    network = SimpleCNN().eval()
+    image = np.random.default_rng(0).normal(size=(80, 40)).astype(np.float32)
+    image[70, 20] = 9
+    monkeypatch.setattr(OnCPU, "limit", 6)
+    found = denoised(network, image, tile_px=40)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "rows 40 to 79: beyond the range of the cuda engine; PyTorch denoises them" in line
+    monkeypatch.undo()
+    np.testing.assert_allclose(found, denoised(network, image, tile_px=40), rtol=0, atol=1e-5)
+
+
+def test_a_simple_cnn_on_a_gpu_without_its_kernel_says_so_once(monkeypatch, capsys):
+    tiles._say_once.cache_clear()
+    gpu = torch.device("cuda", 0)
+    monkeypatch.setattr(tiles, "obstacle_to_cuda", lambda *_: "cuda-bindings is missing")
+    for network in (SimpleCNN(), SimpleCNN(), S2DUNet()):
+        assert tiles.tiles_for(network, 70, 80, 64, gpu).engine == "pytorch"
+    said = "denoising without the faster engine cuda: cuda-bindings is missing\n"
+    assert capsys.readouterr().err == said
+
+    def refuse(*_, **__):
+        raise CudaError("the driver is too old\nand more")
+
+    monkeypatch.setattr(tiles, "obstacle_to_cuda", lambda *_: None)
+    monkeypatch.setattr(tiles, "CudaCNN", refuse)
+    assert tiles.tiles_for(SimpleCNN(), 70, 80, 64, gpu).engine == "pytorch"
+    assert capsys.readouterr().err.endswith("the driver is too old\n")
+    assert tiles.tiles_for(SimpleCNN(), 70, 80, 64, torch.device("cpu")).engine == "pytorch"
 
 
 def test_a_halo_too_narrow_would_be_seen():

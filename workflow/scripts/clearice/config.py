@@ -218,6 +218,9 @@ def _literal(value):
 def _hint(value, schema):
     """Return advice: what YAML 1.1 took the value for, or the nearest choice; None without any."""
     types = schema.get("type", ())
+    formerly = schema.get("formerly", {})  # words of earlier versions -> those in their place
+    if isinstance(value, str) and value in formerly:
+        return f"{formerly[value]} has taken its place"
     if isinstance(value, datetime.date):
         return "YAML reads this as a date: put it in quotes"
     if isinstance(value, int | float) and "string" in types:

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import json
 import os
+import re
 import sys
 import typing
 from pathlib import Path
@@ -32,19 +33,27 @@ OUTSIDE = {
     "clearice.stopping": "watches for signals; a checkpoint continues to the same bytes",
 }
 
+# Folders of code in C++ that belong to a module, beside it.
+SOURCES = {"clearice.model.engines.cuda_compiler": "cuda"}
+_COMMENT = re.compile(r"//[^\n]*")
+
 
 def fingerprint(script):
     """Return 16 hex digits over a Python script and all modules beside it that it imports.
 
     Modules are found by their import statements, directly or through others, in the folder of
-    the script; `OUTSIDE` are left out. What counts is the syntax tree without docstrings:
-    comments, line breaks and the folder that the code lies in do not. A file that is not Python
-    counts byte by byte.
+    the script; `OUTSIDE` are left out, `SOURCES` taken in. What counts is the syntax tree without
+    docstrings: comments, line breaks and the folder that the code lies in do not. A file that is
+    not Python counts byte by byte.
     """
     script = Path(script).resolve()
     digest = hashlib.sha256(_facts(script).syntax.encode())
     for name, path in sorted(imported_modules(script).items()):
         digest.update(f"\n{name}\n{_facts(path).syntax}".encode())
+        if name in SOURCES:
+            for source in sorted(path.with_name(SOURCES[name]).iterdir()):
+                words = _COMMENT.sub("", source.read_text(encoding="utf-8")).split()
+                digest.update(f"\n{source.name}\n{' '.join(words)}".encode())
     return digest.hexdigest()[:16]
 
 

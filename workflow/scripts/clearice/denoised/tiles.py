@@ -8,13 +8,19 @@ and writing is done there.
 """
 
 import contextlib
+import copy
+import functools
 import math
+import sys
 
 import torch
 
 from clearice.denoised.bands import overlapping_bands, plain_spans
 from clearice.denoised.host import empty_rows, to_host
 from clearice.errors import InputError
+from clearice.model.engines.cuda_cnn import CudaCNN, obstacle_to_cuda
+from clearice.model.engines.cuda_compiler import CudaError
+from clearice.model.networks import SimpleCNN
 
 _TILE_PX = {"cpu": 256, "cuda": 2048}  # 256: activations of 16 channels stay in the cache
 _HALOS_PER_TILE = 2.25  # a tile's side, at least: wider ones cost fewer pixels and more memory
@@ -33,10 +39,12 @@ def chosen_tile_px(tile_px, device, network):
 class Tiles:
     """What takes rows of an image of that size through a networks.Network, tile by tile.
 
-    Anything else that maps rows to denoised rows on its device may stand in its place. `tile_px` is
-    rounded to the network's alignment and to fill the image: tiles have `height_px`, and are read
-    with `halo_px` around them.
+    `tile_px` is rounded to the network's alignment and to fill the image: tiles have `height_px`,
+    and are read with `halo_px` around them.
     """
+
+    engine = "pytorch"  # that computes, by its name in choice.ENGINES
+    wider = None  # Tiles of a wider range, for rows of which these make no numbers
 
     def __init__(self, network, image_height_px, image_width_px, tile_px):
         self._network, alignment = network, network.alignment_px
@@ -74,6 +82,51 @@ class Tiles:
         return self._network.inside(tile[None, None], margins)[0, 0].float()
 
 
+class KernelTiles(Tiles):
+    """The same for a SimpleCNN by the CUDA engine's kernel: all rows of a call at once.
+
+    In the engine's float32 grade. What a value beyond 65504 has touched is NaN: `wider` are
+    PyTorch's tiles. The network stays as it is. Raises CudaError where there can be no kernel.
+    """
+
+    engine = "cuda"
+
+    def __init__(self, network, image_height_px, image_width_px, tile_px):
+        super().__init__(network, image_height_px, image_width_px, tile_px)
+        self.wider = Tiles(network, image_height_px, image_width_px, tile_px)
+        with torch.inference_mode(False):  # a copy: the engine moves its network's weights
+            self._engine = CudaCNN(copy.deepcopy(network), "float32", images=None)
+        self._engine.prepare_planes()
+
+    def __call__(self, rows, above, below, location, scale):
+        seen = (rows - location).div_(scale)
+        denoised = torch.empty_like(seen)
+        self._engine.denoise_plane(seen, denoised)  # what zeros beyond the halo touch is cut off
+        return denoised[above : len(rows) - below].mul_(scale).add_(location)
+
+
+def tiles_for(network, image_height_px, image_width_px, tile_px, device):
+    """Return the fastest Tiles for `network` on `device`.
+
+    Where a simple_cnn on a GPU has to do without its kernel, a line says why, once per process.
+    """
+    arguments = network, image_height_px, image_width_px, tile_px
+    if type(network) is SimpleCNN and device.type == "cuda":
+        reason = obstacle_to_cuda(network, device, "float32")
+        try:
+            if reason is None:
+                return KernelTiles(*arguments)
+        except CudaError as error:
+            reason = str(error).splitlines()[0]
+        _say_once(f"denoising without the faster engine cuda: {reason}")
+    return Tiles(*arguments)
+
+
+@functools.cache
+def _say_once(line):
+    print(line, file=sys.stderr, flush=True)
+
+
 def denoise_bands(network, micrograph, *, tile_px, device="cpu", turn=ALWAYS, finish=to_host):
     """Yield the denoised micrograph as bands of rows, top to bottom.
 
@@ -84,7 +137,7 @@ def denoise_bands(network, micrograph, *, tile_px, device="cpu", turn=ALWAYS, fi
     value that is not finite. Blank areas stay what they are.
     """
     device, height = torch.device(device), micrograph.height_px
-    tiles = Tiles(network, height, micrograph.width_px, tile_px)
+    tiles = tiles_for(network, height, micrograph.width_px, tile_px, device)
     band_px = height if _holds_planes(device, micrograph) else tiles.height_px
     spans = plain_spans(height, band_px, tiles.halo_px)
     buffer = empty_rows(max(last - first for first, last in spans), micrograph.width_px, device)
@@ -117,17 +170,33 @@ def _denoised_band(tiles, micrograph, rows, top, above, below, device):
         torch.tensor(value, dtype=torch.float32, device=device)
         for value in (found.location, found.scale)
     )
-    band = tiles(seen, above, below, location, scale)
+    mask, count = None, len(rows) - above - below
     if blank:
-        mask = torch.from_numpy(blank.mask(top, len(band))).to(device)
-        band = torch.where(mask, seen[above : above + len(band)], band)
-    if not all(math.isfinite(extreme) for extreme in torch.stack(torch.aminmax(band)).tolist()):
+        mask = torch.from_numpy(blank.mask(top, count)).to(device)
+
+    def through(tiles):
+        band = tiles(seen, above, below, location, scale)
+        return band if mask is None else torch.where(mask, seen[above : above + count], band)
+
+    band = through(tiles)
+    finite, where = _is_finite(band), f"rows {top} to {top + count - 1}"
+    if not finite and tiles.wider is not None:
+        line = f"{micrograph.path}: {where}: beyond the range of the {tiles.engine} engine"
+        print(f"{line}; PyTorch denoises them", file=sys.stderr, flush=True)
+        del band  # before the next is made
+        band = through(tiles.wider)
+        finite = _is_finite(band)
+    if not finite:
         raise InputError(
-            f"the denoised rows {top} to {top + len(band) - 1} hold NaN or infinity",
+            f"the denoised {where} hold NaN or infinity",
             file=micrograph.path,
             advice="the model did not converge: lower its learning_rate and train again",
         )
     return band
+
+
+def _is_finite(band):
+    return all(math.isfinite(extreme) for extreme in torch.stack(torch.aminmax(band)).tolist())
 
 
 def _even_side(length_px, tile_px, alignment_px):

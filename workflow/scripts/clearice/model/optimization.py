@@ -8,7 +8,6 @@ import torch
 
 from clearice.model.averaging import WeightAverage
 from clearice.model.engines.choice import build_engine
-from clearice.model.optimizers import build_optimizer
 
 _WARM_UP_STEPS = 100  # of the cosine schedule, or a tenth of the training
 _STEPS_BEFORE_CAPTURE = 3  # cuDNN chooses its kernels and the optimizer makes its state in them
@@ -17,7 +16,8 @@ _STEPS_BEFORE_CAPTURE = 3  # cuDNN chooses its kernels and the optimizer makes i
 class Optimization:
     """The network, its optimizer and the engine that computes a step.
 
-    `network` is moved to `device`; `engine` is one of choice.ENGINES. `all_reduce` sums a
+    `network` is moved to `device`; `engine` is one of choice.ENGINES, and the one that can be had
+    instead is what `engine.name` says. `all_reduce` sums a
     tensor over all processes in place; None when there is one. `schedule` (constant | cosine) says
     how the learning rate runs over `total_steps`; with `average_weights` what is evaluated and
     kept is the average over the last of them. On a GPU the step of a full batch
@@ -39,18 +39,37 @@ class Optimization:
         all_reduce=None,
     ):
         self.network, self.device, self._all_reduce = network, device, all_reduce
-        self.engine = build_engine(engine, network, device, precision)
-        on_gpu = device.type == "cuda"
+        self._precision, self._optimizer_name = precision, optimizer
         self._schedule, self._total_steps = schedule, total_steps
         self._peak_rate = learning_rate
-        if schedule != "constant" and on_gpu and optimizer == "adam":
-            learning_rate = torch.tensor(learning_rate, device=device)  # a graph can follow it
-        self.optimizer = build_optimizer(optimizer, network, learning_rate)
+        self._take_engine(build_engine(engine, network, device, precision))
         self._average = WeightAverage(network, total_steps) if average_weights else None
-        self._graph, self._full_steps = None, 0
-        follows_rate = schedule == "constant" or optimizer == "adam"
-        self.may_capture = on_gpu and all_reduce is None and follows_rate
         self._no_wishes = torch.zeros(2, device=device)
+
+    def _take_engine(self, engine):
+        """Compute with `engine` from here on, with an optimizer that has taken no step."""
+        self.engine, name, on_gpu = engine, self._optimizer_name, self.device.type == "cuda"
+        self._graph, self._full_steps = None, 0
+        follows_rate = self._schedule == "constant" or name == "adam"
+        may_capture = on_gpu and self._all_reduce is None and follows_rate
+        self.may_capture = may_capture and engine.may_be_captured
+        rate = self._peak_rate
+        if self._schedule != "constant" and self.may_capture:
+            rate = torch.tensor(rate, device=self.device)  # a graph can follow it
+        self.optimizer = engine.fused_optimizer(name, rate)
+
+    def fall_back(self):
+        """Go on with PyTorch if an error that is not finite may be the engine's own.
+
+        Returns whether it did. The steps since that error have changed no weights, and are to be
+        taken again. (An average of the weights has seen the last ones a few times more.)
+        """
+        if not self.engine.has_limited_range:
+            return False
+        state = self.state()
+        self._take_engine(build_engine("pytorch", self.network, self.device, self._precision))
+        self.restore(state)
+        return True
 
     def step(self, input_patches, target_patches, pixels, *, full=True, save=False, stop=False):
         """Take one step on (N, 1, H, W) batches; return (loss before it, save, stop), (3,).
@@ -103,6 +122,8 @@ class Optimization:
 
     def _eager_step(self, input_patches, target_patches, pixels, full):
         """Compute loss and gradients, and (alone) the new weights; return the loss."""
+        if self.engine.has_optimizer and self._all_reduce is None:
+            return self.engine.step(input_patches, target_patches, pixels, self.optimizer) / pixels
         self.optimizer.zero_grad()
         if not len(input_patches):  # all patches of this batch are other processes'
             return torch.zeros((), device=self.device)

@@ -10,14 +10,15 @@ from torch.optim.sgd import sgd
 
 from clearice.errors import InputError
 
-_STATE = ("step", "exp_avg", "exp_avg_sq")  # of a parameter, as torch.optim.Adam names it
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # Adam's, as its authors and PyTorch have them
 
 
 class FusedOptimizer:
     """What steps over all parameters in one kernel, and takes the scale of a GradScaler with it.
 
     `parameters` is a list of them, on one device. `param_groups` holds them and their learning
-    rate, `lr`, a number or (to be followed by a CUDA graph) a scalar tensor.
+    rate, `lr`, a number or (to be followed by a CUDA graph) a scalar tensor. What it keeps of each
+    parameter is by the names of torch.optim, in the parameter's own strides.
     """
 
     # torch.amp.GradScaler then leaves grad_scale and found_inf here for a step, and does not wait.
@@ -25,6 +26,7 @@ class FusedOptimizer:
 
     def __init__(self, parameters, learning_rate):
         self.param_groups = [{"params": parameters, "lr": learning_rate}]
+        self._state = {}  # name -> a tensor per parameter
 
     @property
     def _parameters(self):
@@ -34,6 +36,18 @@ class FusedOptimizer:
         """Forget the gradients."""
         for parameter in self._parameters:
             parameter.grad = None
+
+    def state_dict(self):
+        """Return what a checkpoint needs to hold of this, as torch.optim has it; no copies."""
+        numbers = range(len(self._parameters) if self._state else 0)
+        return {"state": {i: {name: of[i] for name, of in self._state.items()} for i in numbers}}
+
+    @torch.no_grad()
+    def load_state_dict(self, state):
+        """Copy what state_dict returned, perhaps on another device or by another optimizer."""
+        for name, tensors in self._state.items():
+            for number, tensor in enumerate(tensors):  # torch.optim has none before a first step
+                tensor.copy_(state["state"].get(number, {}).get(name, torch.zeros(())))
 
     def _common(self):
         return {
@@ -57,13 +71,6 @@ class SGD(FusedOptimizer):
         plain = {"momentum": 0.0, "dampening": 0.0, "nesterov": False}
         sgd(self._parameters, gradients, none, **plain, **self._common())
 
-    def state_dict(self):
-        """Return what a checkpoint needs to hold of this: nothing."""
-        return {"state": {}}
-
-    def load_state_dict(self, state):
-        """Take over what state_dict returned."""
-
 
 class Adam(FusedOptimizer):
     """Adam (Kingma and Ba, ICLR 2015) with its authors' constants."""
@@ -80,22 +87,10 @@ class Adam(FusedOptimizer):
     def step(self):
         """Change every parameter by its gradient and those before."""
         gradients = [parameter.grad for parameter in self._parameters]
-        steps, means, squares = (self._state[name] for name in _STATE)
-        constants = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "amsgrad": False}
+        steps, means, squares = self._state.values()
+        constants = {"beta1": BETA1, "beta2": BETA2, "eps": EPSILON, "amsgrad": False}
         states = gradients, means, squares, [], steps
         adam(self._parameters, *states, capturable=True, **constants, **self._common())
-
-    def state_dict(self):
-        """Return what a checkpoint needs to hold of this, as torch.optim.Adam has it."""
-        numbers = range(len(self._parameters))
-        return {"state": {i: {name: self._state[name][i] for name in _STATE} for i in numbers}}
-
-    @torch.no_grad()
-    def load_state_dict(self, state):
-        """Take over what state_dict returned, perhaps on another device."""
-        for number, theirs in state["state"].items():
-            for name in _STATE:
-                self._state[name][number].copy_(theirs[name])
 
 
 def build_optimizer(name, network, learning_rate):

@@ -17,6 +17,7 @@ class Autograd(Engine):
 
     def __init__(self, network, device, precision, *, compiled=False):
         self.network, self._device = network.to(device), device
+        self.name = "compiled" if compiled else "pytorch"
         self._dtype = _AUTOCAST.get(precision)
         if device.type == "cpu" or self._dtype is not None:
             # Seen to be faster: on a CPU by a fifth, on a GPU for the 16-bit types.

@@ -2,6 +2,8 @@
 
 import abc
 
+from clearice.model.optimizers import build_optimizer
+
 
 class Engine(abc.ABC):
     """The output, error and gradients of one network, on one device, in one precision.
@@ -11,6 +13,11 @@ class Engine(abc.ABC):
     the device. Nothing waits for the device. `full` is False for a batch of another size than
     all others: an engine may then choose what needs no preparation.
     """
+
+    name: str  # one of choice.ENGINES
+    may_be_captured = True  # as a CUDA graph
+    has_optimizer = False  # of its own, with which it takes a whole step: step
+    has_limited_range = False  # an error that is NaN may be the engine's, not the network's
 
     @abc.abstractmethod
     def output(self, input_patches):
@@ -26,3 +33,15 @@ class Engine(abc.ABC):
 
         Gradients are multiplied by the scale of `scaler`.
         """
+
+    def fused_optimizer(self, name, learning_rate):
+        """Return the optimizers.FusedOptimizer of that name (adam | sgd) for the network."""
+        return build_optimizer(name, self.network, learning_rate)
+
+    def step(self, input_patches, target_patches, pixels, optimizer):
+        """Return squared_error and take a step of the fused optimizer with its gradients.
+
+        With a limited range, an error that is not finite is NaN, and neither this step nor any
+        later one has changed a weight.
+        """
+        raise NotImplementedError("an engine without an optimizer of its own")
