@@ -22,6 +22,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow" / "scripts"))
 
+import numpy as np
 import torch
 from measuring import environment
 
@@ -46,8 +47,8 @@ def run_problem():
     """Launch every kernel in every precision on a few patches; print their errors."""
     from clearice.model.engines.cuda_blocks import PRECISIONS
     from clearice.model.engines.cuda_cnn import CudaCNN
-    from clearice.model.engines.cuda_tables import patch_table
     from clearice.model.networks import build_network
+    from clearice.model.planes.patch_tables import Epoch, patch_table
 
     gpu = torch.device("cuda", 0)
     for precision in PRECISIONS:
@@ -58,7 +59,11 @@ def run_problem():
         errors = [engine.step(image, target, image.numel(), optimizer)]
         errors.append(engine.squared_error(image, target))
         planes = [list(side[:, 0].half()) for side in (image, target)]
-        table = patch_table(*planes, [(3, 5), (1, 11)], [5, 2])
+        addresses = np.array([[a.data_ptr(), b.data_ptr()] for a, b in zip(*planes, strict=True)])
+        places = np.array([(3, 5), (1, 11)])
+        epoch = Epoch(np.arange(2), places, 61, 61, codes=np.array([5, 2]))
+        rows = patch_table(epoch, epoch.order, addresses, np.array([101, 101]), itemsize=2)
+        table = torch.from_numpy(rows).to(gpu)
         errors.append(engine.step_of_table(table, 61, 2 * 61**2, optimizer))
         plane = torch.empty(70, 101, device=gpu)
         engine.denoise_plane(planes[0][0], plane)

@@ -1,10 +1,13 @@
 """The CUDA engine's rules in PyTorch on a CPU: its optimizer and its limited range."""
 
+import ctypes
+
 import torch
 
 from clearice.model.engines.autograd import Autograd
 from clearice.model.engines.contract import Engine
 from clearice.model.engines.cuda_optimizer import KernelOptimizer
+from clearice.model.epochs import turn
 
 
 class EmulatedEngine(Engine):
@@ -71,3 +74,31 @@ class EmulatedEngine(Engine):
 
     def _holds(self, patches):
         return bool(patches.abs().max() <= self._limit)
+
+
+class TableEngine(EmulatedEngine):
+    """It also reads patches by their addresses in planes, as the kernels do."""
+
+    reads_tables = True
+
+    def squared_error_of_table(self, table, size_px, dtype):
+        return self.squared_error(*_read(table, size_px, dtype))
+
+    def error_and_gradients_of_table(self, table, size_px, pixels, dtype):
+        return self.error_and_gradients(*_read(table, size_px, dtype), pixels)
+
+    def step_of_table(self, table, size_px, pixels, optimizer, dtype):
+        return self.step(*_read(table, size_px, dtype), pixels, optimizer)
+
+
+def _read(table, size_px, dtype):
+    """Return (N, 1, size_px, size_px) float32 inputs and targets."""
+    sides = [[], []]
+    for *addresses, stride, code in table.tolist():
+        count = (size_px - 1) * stride + size_px
+        for address, side in zip(addresses, sides, strict=True):
+            memory = (ctypes.c_char * (count * dtype.itemsize)).from_address(address)
+            pixels = torch.frombuffer(memory, dtype=dtype)
+            patch = pixels.as_strided((1, size_px, size_px), (0, stride, 1))
+            side.append(turn(patch, code).float())
+    return [torch.stack(side).contiguous() for side in sides]

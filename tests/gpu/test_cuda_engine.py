@@ -8,7 +8,6 @@ import torch
 
 from clearice.errors import InputError
 from clearice.model.engines.cuda_cnn import CudaCNN
-from clearice.model.engines.cuda_tables import patch_table
 from clearice.model.epochs import SWAP, turned
 from exact_network import (
     GPU,
@@ -20,6 +19,7 @@ from exact_network import (
     poison_memory,
     relative,
 )
+from plane_tables import table_of
 
 pytestmark = [
     pytest.mark.gpu,
@@ -94,7 +94,7 @@ def test_patches_by_address_are_turned_patches(precision, dtype, count, size_px)
     inputs, targets = ([side[i, 0].to(dtype) for i in range(count)] for side in planes)
     places = [(1 + 7 * i, 3 + 5 * i) for i in range(count)]
     codes = [(3 * i + count) % 8 + SWAP * (i % 3 == 1) for i in range(count)]
-    table = patch_table(inputs, targets, places, codes)
+    table = table_of(inputs, targets, places, codes, size_px)
     cut = [
         torch.stack(
             [p[y : y + size_px, x : x + size_px] for p, (y, x) in zip(side, places, strict=True)]
@@ -118,7 +118,7 @@ def test_patches_by_address_are_turned_patches(precision, dtype, count, size_px)
 def test_each_turn_by_itself(code):
     network = a_network(5)
     image, target = a_batch((1, 90, 90), seed=6)
-    table = patch_table([image[0, 0]], [target[0, 0]], [(0, 0)], [code])
+    table = table_of([image[0, 0]], [target[0, 0]], [(0, 0)], [code], 90)
     engine = CudaCNN(network, "float32")
     error = engine.error_and_gradients_of_table(table, 90, image.numel(), torch.float32)
     exact = exact_pass(network, *turned(image, target, [code]))
@@ -131,7 +131,7 @@ def test_a_table_of_a_batch_is_the_batch_to_the_last_bit():
     engine = CudaCNN(network, "float32")
     error = engine.error_and_gradients(image, target, image.numel())
     gradients = [p.grad.clone() for p in network.parameters()]
-    table = patch_table(list(image[:, 0]), list(target[:, 0]), [(0, 0)] * 3, [0] * 3)
+    table = table_of(list(image[:, 0]), list(target[:, 0]), [(0, 0)] * 3, [0] * 3, 128)
     assert engine.error_and_gradients_of_table(table, 128, image.numel(), torch.float32) == error
     assert all(torch.equal(a, p.grad) for a, p in zip(gradients, network.parameters(), strict=True))
     with pytest.raises(InputError, match="not a patch table"):

@@ -10,10 +10,10 @@ import torch
 from clearice.model.device import set_precision
 from clearice.model.engines.choice import fastest_engine
 from clearice.model.engines.cuda_cnn import CudaCNN
-from clearice.model.engines.cuda_tables import patch_table
 from clearice.model.networks import build_network
 from clearice.model.optimization import Optimization
 from exact_network import GPU, a_batch, a_network
+from plane_tables import table_of
 from training_data import assert_same_weights, train, write_dataset
 
 pytestmark = [
@@ -68,7 +68,7 @@ def test_twenty_steps_are_those_of_float64(optimizer, precision):
         for image, target in pairs:
             if by_address:
                 planes = [list(side[:, 0].half()) for side in (image, target)]
-                table = patch_table(*planes, [(0, 0)] * 4, [0] * 4)
+                table = table_of(*planes, [(0, 0)] * 4, [0] * 4, 256)
                 error = ours.engine.step_of_table(table, 256, image.numel(), ours.optimizer)
                 losses.append(float(error) / image.numel())
             else:

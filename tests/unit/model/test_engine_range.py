@@ -37,7 +37,7 @@ def set_pixel(manifest, split, i, value):
     """Put `value` into the input of patch `i` (16 x 16)."""
     with open_split(manifest, split) as reader:
         name, _, _ = reader.where(i)
-        segment = next(s for s in reader._segments if s["micrograph"] == name)
+        segment = next(s for s in reader.segments if s["micrograph"] == name)
     values = np.memmap(manifest.parent / segment["input_file"], np.float32, "r+")
     first = segment["input_offset_bytes"] // values.itemsize
     values[first + (i - segment["first_patch"]) * 256 + 3] = value

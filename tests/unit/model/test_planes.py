@@ -16,6 +16,7 @@ from clearice.model.planes import residency
 from clearice.model.planes.offsets import RandomPlaces
 from clearice.model.planes.patch_tables import TURN
 from clearice.model.planes.residency import ResidentPlanes, StreamedPlanes, kind_that_fits
+from emulated_engine import TableEngine
 from training_data import assert_same_weights, model_settings, train, write_micrographs
 
 CPU, EVERYTHING = torch.device("cpu"), 1 << 30
@@ -257,6 +258,23 @@ def test_a_training_ends_in_the_same_weights_from_patches_and_from_planes(tmp_pa
             for t in (training, expected)
         ]
         assert losses[0] == losses[1]
+
+
+def test_an_engine_that_reads_tables_trains_on_the_same_patches(tmp_path, on_device, monkeypatch):
+    monkeypatch.setattr(
+        "clearice.model.optimization.build_engine", lambda name, network, *_: TableEngine(network)
+    )
+    expected = train(write_micrographs(tmp_path / "patches", "patches"), tmp_path / "1")
+    manifest = write_micrographs(tmp_path / "planes", "planes")
+    on_device(EVERYTHING)
+    monkeypatch.setattr(residency.TabledBatch, "cut", None)  # nobody asks for tensors
+    training = train(manifest, tmp_path / "2")
+    assert_same_weights(training, expected)
+    losses = [[row["train_loss"] for row in t.rows] for t in (training, expected)]
+    assert losses[0] == losses[1]
+    on_device(ring_bytes(manifest))
+    streamed = train(manifest, tmp_path / "3")
+    assert streamed.rows[-1]["test_loss"] < streamed.rows[0]["test_loss"]
 
 
 @pytest.mark.parametrize("then", ["streamed", "resident", "loaded"])

@@ -14,7 +14,7 @@ def squared_errors(feed, optimization, split, processes, interruption):
     device = optimization.device
     sums = torch.zeros(count + 1, dtype=torch.float64, device=device)  # the last: interrupted
     for batch in feed.evaluation_batches(split):
-        error = optimization.error_sum(batch.input, batch.target, full=batch.full)
+        error = optimization.error_sum_on(batch)
         sums[batch.position] = error
         if interruption.signal is not None and processes.world_size == 1:
             break

@@ -83,6 +83,26 @@ class Optimization:
             loss = self._graph.replay(input_patches, target_patches)
         else:
             loss = self._eager_step(input_patches, target_patches, pixels, full)
+        report = self._ended_step(loss, save, stop)
+        if self._all_reduce is None and full and self._graph is None:
+            self._full_steps += 1
+            if self.may_capture and self._full_steps == _STEPS_BEFORE_CAPTURE:
+                self._capture(input_patches, target_patches, pixels)
+        return report
+
+    def step_on(self, batch, pixels, *, save=False, stop=False):
+        """Take the step that `step` takes, on a feed.FedBatch.
+
+        An engine that reads tables takes its patches where they lie in whole planes.
+        """
+        tabled = batch.tabled if self.engine.reads_tables else None
+        if tabled is None:
+            pair = batch.input, batch.target
+            return self.step(*pair, pixels, full=batch.full, save=save, stop=stop)
+        return self._ended_step(self._table_step(tabled, pixels), save, stop)
+
+    def _ended_step(self, loss, save, stop):
+        """Take what a step still lacks, and return what it reports."""
         wishes = self._no_wishes
         if save or stop:
             wishes = torch.tensor([float(save), float(stop)], device=self.device)
@@ -90,10 +110,6 @@ class Optimization:
         if self._all_reduce is not None:
             report = self._sum_over_processes(report)
             self._update()
-        elif full and self._graph is None:
-            self._full_steps += 1
-            if self.may_capture and self._full_steps == _STEPS_BEFORE_CAPTURE:
-                self._capture(input_patches, target_patches, pixels)
         if self._average is not None:
             self._average.update()
         return report
@@ -133,6 +149,16 @@ class Optimization:
             self._update()
         return error / pixels
 
+    def _table_step(self, tabled, pixels):
+        """Do what _eager_step does, for a residency.TabledBatch."""
+        engine, where = self.engine, (tabled.table, tabled.cut_px, pixels)
+        if self._all_reduce is None:
+            return engine.step_of_table(*where, self.optimizer, tabled.dtype) / pixels
+        self.optimizer.zero_grad()
+        if not len(tabled.table):
+            return torch.zeros((), device=self.device)
+        return engine.error_and_gradients_of_table(*where, tabled.dtype) / pixels
+
     def _update(self):
         self.engine.scaler.step(self.optimizer)
         self.engine.scaler.update()
@@ -143,6 +169,15 @@ class Optimization:
         if not len(input_patches):
             return torch.zeros((), dtype=torch.float64, device=self.device)
         return self.engine.squared_error(input_patches, target_patches, full=full).double()
+
+    @torch.no_grad()
+    def error_sum_on(self, batch):
+        """Return the error_sum of a feed.FedBatch."""
+        tabled = batch.tabled if self.engine.reads_tables else None
+        if tabled is None or not len(tabled.table):
+            return self.error_sum(batch.input, batch.target, full=batch.full)
+        where = tabled.table, tabled.cut_px, tabled.dtype
+        return self.engine.squared_error_of_table(*where).double()
 
     @property
     def captured(self):

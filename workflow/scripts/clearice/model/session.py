@@ -69,11 +69,9 @@ class Session:
     def _step(self, batch):
         self._optimization.set_learning_rate(self._course.step_of_stage)
         due_s = self._saved_at_s + 60 * self._settings["checkpoint_minutes"]
-        return self._optimization.step(
-            batch.input,
-            batch.target,
+        return self._optimization.step_on(
+            batch,
             batch.patches * self._feed.training_size_px**2,
-            full=batch.full,
             save=not self._processes.rank and time.monotonic() > due_s,
             stop=self._interruption.signal is not None,
         )

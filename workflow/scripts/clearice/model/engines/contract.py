@@ -17,6 +17,7 @@ class Engine(abc.ABC):
     name: str  # one of choice.ENGINES
     may_be_captured = True  # as a CUDA graph
     has_optimizer = False  # of its own, with which it takes a whole step: step
+    reads_tables = False  # of patches in whole planes: the methods ..._of_table
     has_limited_range = False  # an error that is NaN may be the engine's, not the network's
 
     @abc.abstractmethod
@@ -45,3 +46,19 @@ class Engine(abc.ABC):
         later one has changed a weight.
         """
         raise NotImplementedError("an engine without an optimizer of its own")
+
+    def squared_error_of_table(self, table, size_px, dtype):
+        """Return the squared_error of patches of whole planes, read where they lie.
+
+        `table`, int64 (N, 4) on the device, is that of planes/patch_tables.py: N patches of
+        size_px x size_px in planes of `dtype` (float16 or float32).
+        """
+        raise NotImplementedError("an engine that reads no tables")
+
+    def error_and_gradients_of_table(self, table, size_px, pixels, dtype):
+        """Return and set what error_and_gradients does, for the patches in `table`."""
+        raise NotImplementedError("an engine that reads no tables")
+
+    def step_of_table(self, table, size_px, pixels, optimizer, dtype):
+        """Take the step that `step` takes, on the patches in `table`; return their error."""
+        raise NotImplementedError("an engine that reads no tables")

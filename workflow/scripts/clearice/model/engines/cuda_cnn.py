@@ -21,7 +21,6 @@ from clearice.model.engines.cuda_blocks import PLANE_STRIP_PX, PRECISIONS, STRIP
 from clearice.model.engines.cuda_compiler import obstacle
 from clearice.model.engines.cuda_kernels import CudaKernels
 from clearice.model.engines.cuda_optimizer import NO_STEP, KernelOptimizer
-from clearice.model.engines.cuda_tables import require_table
 from clearice.model.networks import SimpleCNN
 
 _WEIGHTS, _ERROR, _SUMS, _SUMS_STRIDE = 2625, 2625, 2626, 2656  # as in cuda/weights.cuh
@@ -49,7 +48,7 @@ class CudaCNN(Engine):
     """
 
     name = "cuda"
-    has_optimizer = True
+    has_optimizer = reads_tables = True
     may_be_captured = False  # three launches: a graph would copy its batch to save nothing
 
     def __init__(self, network, precision, images=torch.float32):
@@ -97,26 +96,20 @@ class CudaCNN(Engine):
         self._add_up(input_patches, target_patches, 2 / pixels)
         return self.take_step(optimizer)
 
-    # ---- patches of whole planes, by address (cuda_tables.py)
+    # ---- patches of whole planes, by address (planes/patch_tables.py)
 
     @torch.no_grad()
     def squared_error_of_table(self, table, size_px, dtype=torch.float16):
-        """Return the squared_error of the N patches in `table`, of size_px x size_px each.
-
-        `dtype` (float16 or float32) is that of the planes.
-        """
         self._add_up_table(table, size_px, None, dtype)
         return self._error(self._other_sums)
 
     @torch.no_grad()
     def error_and_gradients_of_table(self, table, size_px, pixels, dtype=torch.float16):
-        """Return and set what error_and_gradients does, for the patches in `table`."""
         self._add_up_table(table, size_px, 2 / pixels, dtype)
         return self._judged()
 
     @torch.no_grad()
     def step_of_table(self, table, size_px, pixels, optimizer, dtype=torch.float16):
-        """Take the step that `step` takes, on the patches in `table`; return their error."""
         self._add_up_table(table, size_px, 2 / pixels, dtype)
         return self.take_step(optimizer)
 
@@ -215,7 +208,7 @@ class CudaCNN(Engine):
         self._launch(kernels, addresses, (count, height, width), scale, output, layers)
 
     def _add_up_table(self, table, size_px, scale, dtype):
-        require_table(table, self.device)
+        _require_table(table, self.device)
         kernels = self._kernels.training(dtype)
         addresses = (table.data_ptr(), None, None)
         self._launch(kernels, addresses, (len(table), size_px, size_px), scale)
@@ -236,3 +229,14 @@ class CudaCNN(Engine):
         columns = math.ceil(_SUMS / _SUM_COLUMNS)
         sums = (self._other_sums if scale is None else self._sums).data_ptr()
         kernels.sum_strips(columns, _SUM_THREADS, partial, parts.units, sums, scale or 1.0)
+
+
+def _require_table(table, device):
+    """Raise InputError unless `table` has the shape, type and device of one."""
+    found = (*table.shape[1:], table.dtype, table.device, table.is_contiguous())
+    if found != (4, torch.int64, device, True):
+        raise InputError(
+            "not a patch table",
+            expected=f"a contiguous (N, 4) int64 tensor on {device}",
+            found=f"{tuple(table.shape)} {table.dtype} on {table.device}",
+        )

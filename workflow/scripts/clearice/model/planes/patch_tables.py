@@ -3,7 +3,8 @@
 A row is four int64: the address of the first pixel of the input, that of the target, the row
 stride of both in elements, and how the patch is turned (bits 0-2 of epochs.epoch_codes). The pixel
 (r, c) of the square of cut_px x cut_px that is read lies r * stride + c elements behind the
-address; the turn comes after that. Swapped halves are swapped addresses. NumPy alone.
+address, whatever the turn, which comes after that. Swapped halves are swapped addresses. Whoever
+reads by address believes it: the planes must stay until all work on them has ended. NumPy alone.
 """
 
 import dataclasses
