@@ -1,5 +1,6 @@
 // A GPU's block as coroutines of one CPU thread, for tests of the CUDA kernels: what PTX does in
-// them, lane by lane. Slow and exact: products in float64, sums rounded to float32 per mma.
+// them, lane by lane. Slow: products and their sum in float64, which is then cut off to float32, as
+// tensor cores do: towards 0, so that errors of long sums add up.
 #pragma once
 #include <setjmp.h>
 #include <ucontext.h>
@@ -209,6 +210,10 @@ static inline u32 without_infinities(u32 halves) {
   return to[0] | (u32)to[1] << 16;
 }
 static inline float relu(float x) { return std::isnan(x) || x > 0 ? x : 0.f; }
+static inline float cut_off(double value) {
+  float nearest = value;
+  return std::fabs((double)nearest) > std::fabs(value) ? std::nextafter(nearest, 0.f) : nearest;
+}
 static inline void multiply_parts(float *c, const u32 *a, u32 b0, u32 b1) {
   u32 words[6] = {a[0], a[1], a[2], a[3], b0, b1};
   auto all = exchange(words, 6);
@@ -222,7 +227,7 @@ static inline void multiply_parts(float *c, const u32 *a, u32 b0, u32 b1) {
       u32 col = all[column * 4 + other][4 + k / 8];
       sum += (double)from_half(row >> shift) * from_half(col >> shift);
     }
-    c[j] = (float)(c[j] + sum);
+    c[j] = cut_off(c[j] + sum);
   }
 }
 static inline void load_words(u32 &x, u32 &y, u32 address) {

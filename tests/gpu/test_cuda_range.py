@@ -68,7 +68,7 @@ def test_activations_near_65504_are_exact():
     print(f"output {error:.2e}, loss {loss} of {expected[1]}, gradients {gradients}")
     assert error < 2e-6
     assert loss == pytest.approx(expected[1], rel=1e-4)
-    assert max(gradients) < 1e-3
+    assert max(gradients) < 2e-3
 
 
 @pytest.mark.parametrize("magnitude", [1e-3, 1e-5, 1e-8])

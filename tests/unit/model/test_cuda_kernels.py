@@ -9,7 +9,9 @@ import torch
 
 from clearice.model.epochs import SWAP, turned
 from clearice.model.networks import build_network
+from clearice.reference.bundle import Bundle
 from emulated_gpu import WEIGHTS, EmulatedKernels, compiler
+from parity_bundle import write_small_bundle
 
 pytestmark = pytest.mark.skipif(compiler() is None, reason="needs g++")
 # (precision, images are float16) -> bounds of the output's, error's and gradients' relative errors;
@@ -130,6 +132,22 @@ def test_layers_can_be_looked_at(kernels):
         second = network.conv2(torch.relu(first))
     for found, exact in zip((layers[:, 0], layers[:, 1]), (first, second), strict=True):
         assert relative(found, exact.numpy()) < 2e-6
+
+
+def test_losses_are_well_within_the_tolerances_of_the_parity_check(kernels, tmp_path):
+    """Of an impulse, whose few large outputs show what long sums on tensor cores lose."""
+    write_small_bundle(tmp_path / "bundle")
+    bundle = Bundle(tmp_path / "bundle")
+    names = [f"conv{n}_{part}" for n in (1, 2, 3) for part in ("weight", "bias")]
+    weights = np.concatenate([bundle.tensor(name).ravel() for name in names], dtype=np.float32)
+    for case, facts in bundle.manifest["cases"].items():
+        sides = [bundle.tensor(f"{case}_{side}") for side in ("input", "target")]
+        batch = tuple(np.ascontiguousarray(side, np.float32) for side in sides)
+        count, _, height, width = facts["shape"]
+        sums = kernels(("float32", False)).sums(weights, (count, height, width), batch=batch)
+        difference = abs(sums[WEIGHTS] / batch[0].size - facts["loss"]["float32"])
+        print(case, difference)
+        assert difference < 0.5 * facts["loss"]["tolerance"]["float32"], case
 
 
 @pytest.mark.parametrize("variant", [("float32", True), ("float32", False)])

@@ -129,18 +129,23 @@ struct Forward {
     }
   }
 
-  DEVICE void start_conv2(float c[2][4]) const {
+  DEVICE void start_conv2(float c[2][4], float small[2][4]) const {
     UNROLL for (int n = 0; n < 2; n++) {
       c[n][0] = c[n][2] = bias2[n][0];
       c[n][1] = c[n][3] = bias2[n][1];
+      UNROLL for (int i = 0; i < 4; i++) small[n][i] = 0.f;
     }
   }
 
-  DEVICE void add_tap2(float c[2][4], const Fragment &a, int tap) const {
-    multiply(c[0], a, weight2[tap][0][0], weight2[tap][0][1], weight2_lo[tap][0][0],
-             weight2_lo[tap][0][1]);
-    multiply(c[1], a, weight2[tap][1][0], weight2[tap][1][1], weight2_lo[tap][1][0],
-             weight2_lo[tap][1][1]);
+  DEVICE void add_tap2(float c[2][4], float small[2][4], const Fragment &a, int tap) const {
+    UNROLL for (int n = 0; n < 2; n++)
+      multiply_apart(c[n], small[n], a, weight2[tap][n][0], weight2[tap][n][1],
+                     weight2_lo[tap][n][0], weight2_lo[tap][n][1]);
+  }
+
+  DEVICE void end_conv2(float c[2][4], const float small[2][4]) const {
+    if (SPLIT) UNROLL for (int n = 0; n < 2; n++) UNROLL for (int i = 0; i < 4; i++)
+      c[n][i] += small[n][i];
   }
 
   // h2 of the lane's pixels h = 0 and 1, as the A operand of conv3.
@@ -172,13 +177,14 @@ struct Forward {
                     int width, float *products) {
     bool row_inside = (unsigned)y < (unsigned)height;
     UNROLL_BY(1) for (int tile = 0; tile < TILES; tile++) {
-      float c[2][4];
-      start_conv2(c);
+      float c[2][4], small[2][4];
+      start_conv2(c, small);
       UNROLL for (int dy = 0; dy < 3; dy++) UNROLL for (int dx = 0; dx < 3; dx++) {
         Fragment a;
         load(a, h1[dy] + chunk_at(tile * 16 + matrix_pixel + dx, matrix_chunk), plane1);
-        add_tap2(c, a, dy * 3 + dx);
+        add_tap2(c, small, a, dy * 3 + dx);
       }
+      end_conv2(c, small);
 #if LAYERS
       keep(1, c, tile, y, x0 - 1, x0);
 #endif
@@ -198,15 +204,16 @@ struct Forward {
   DEVICE void conv2_of_two_rows(const u32 *h1, int plane1, int y, int height, int x0, int width,
                                 float *products) {
     UNROLL_BY(1) for (int tile = 0; tile < TILES; tile++) {
-      float c[2][2][4];
-      UNROLL for (int z = 0; z < 2; z++) start_conv2(c[z]);
+      float c[2][2][4], small[2][2][4];
+      UNROLL for (int z = 0; z < 2; z++) start_conv2(c[z], small[z]);
       UNROLL for (int j = 0; j < 4; j++) UNROLL for (int dx = 0; dx < 3; dx++) {
         Fragment a;
         load(a, h1[j] + chunk_at(tile * 16 + matrix_pixel + dx, matrix_chunk), plane1);
         UNROLL for (int z = 0; z < 2; z++)
-          if (j - z >= 0 && j - z < 3) add_tap2(c[z], a, (j - z) * 3 + dx);
+          if (j - z >= 0 && j - z < 3) add_tap2(c[z], small[z], a, (j - z) * 3 + dx);
       }
       UNROLL for (int z = 0; z < 2; z++) {
+        end_conv2(c[z], small[z]);
         Fragment a;
         bool row_inside = (unsigned)(y + z) < (unsigned)height;
         UNROLL for (int h = 0; h < 2; h++) {
