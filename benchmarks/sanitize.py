@@ -64,7 +64,7 @@ def run_problem():
         epoch = Epoch(np.arange(2), places, 61, 61, codes=np.array([5, 2]))
         rows = patch_table(epoch, epoch.order, addresses, np.array([101, 101]), itemsize=2)
         table = torch.from_numpy(rows).to(gpu)
-        errors.append(engine.step_of_table(table, 61, 2 * 61**2, optimizer))
+        errors.append(engine.step_of_table(table, 61, 2 * 61**2, optimizer, torch.float16))
         plane = torch.empty(70, 101, device=gpu)
         engine.denoise_plane(planes[0][0], plane)
         finite = bool(torch.isfinite(plane).all())

@@ -6,7 +6,6 @@ Every test prints what it measured: `pytest -rP tests/gpu/test_cuda_engine.py` s
 import pytest
 import torch
 
-from clearice.errors import InputError
 from clearice.model.engines.cuda_cnn import CudaCNN
 from clearice.model.epochs import SWAP, turned
 from exact_network import (
@@ -134,8 +133,8 @@ def test_a_table_of_a_batch_is_the_batch_to_the_last_bit():
     table = table_of(list(image[:, 0]), list(target[:, 0]), [(0, 0)] * 3, [0] * 3, 128)
     assert engine.error_and_gradients_of_table(table, 128, image.numel(), torch.float32) == error
     assert all(torch.equal(a, p.grad) for a, p in zip(gradients, network.parameters(), strict=True))
-    with pytest.raises(InputError, match="not a patch table"):
-        engine.squared_error_of_table(table.cpu(), 128)
+    with pytest.raises(ValueError, match="not a patch table"):
+        engine.squared_error_of_table(table.cpu(), 128, torch.float32)
 
 
 def test_errors_of_gradients_beyond_float32_are_relus_that_switch():

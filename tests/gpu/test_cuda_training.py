@@ -69,7 +69,9 @@ def test_twenty_steps_are_those_of_float64(optimizer, precision):
             if by_address:
                 planes = [list(side[:, 0].half()) for side in (image, target)]
                 table = table_of(*planes, [(0, 0)] * 4, [0] * 4, 256)
-                error = ours.engine.step_of_table(table, 256, image.numel(), ours.optimizer)
+                error = ours.engine.step_of_table(
+                    table, 256, image.numel(), ours.optimizer, torch.float16
+                )
                 losses.append(float(error) / image.numel())
             else:
                 losses.append(float(ours.step(image, target, image.numel())[0]))

@@ -92,6 +92,9 @@ def test_code_in_cpp_beside_a_module_counts_without_its_comments(program, monkey
     before = fresh(program)
     source.write_text("int sum(int a,  int b)\n{ return a + b; }  // of two numbers\n")
     assert fresh(program) == before
+    (source.with_name(".sum.cu.swp")).write_bytes(b"\xff of an editor")
+    source.with_name("sum.cu~").write_text("int sum(int a) { return a; }")
+    assert fresh(program) == before
     source.write_text("int sum(int a, int b) { return b + a; }")
     assert fresh(program) != before
 

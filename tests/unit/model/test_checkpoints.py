@@ -27,6 +27,13 @@ def state_of(**changes):
     return {**state, "rows": [], "average": None, "rng": None, "device_rng": None, **changes}
 
 
+def test_a_checkpoint_of_before_there_were_planes_is_continued_from(tmp_path):
+    state = state_of()
+    del state["grouped"]
+    save_checkpoint(tmp_path / "checkpoint.pt", state)
+    assert load_checkpoint(tmp_path / "checkpoint.pt", {}, 1)["grouped"] is False
+
+
 def test_differences_are_named():
     assert describe_differences({"a": 1, "b": 2}, {"a": 1, "b": 2}) == ""
     text = describe_differences({"a": 1, "b": 2}, {"a": 1, "b": 3, "c": 4})

@@ -87,7 +87,7 @@ def test_without_its_package_a_line_says_which(monkeypatch):
 
 
 def test_kernels_that_do_not_build_are_a_line_too(monkeypatch, capsys):
-    def refuse(network, precision):
+    def refuse(*_):
         raise CudaError("the driver is too old\nmore")
 
     monkeypatch.setattr(choice, "obstacle_to_cuda", lambda *_: None)

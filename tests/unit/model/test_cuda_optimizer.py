@@ -24,7 +24,7 @@ OPTIMIZERS = pytest.mark.parametrize("name", ["adam", "sgd"])
 def emulated(monkeypatch):
     """The engine `cuda` is emulated; pixels beyond 100 are beyond its range."""
 
-    def build(name, network, device, precision):
+    def build(name, network, device, precision, *_):
         if name == "cuda":
             return EmulatedEngine(network, limit=100)
         return Autograd(network, device, precision)
@@ -129,6 +129,15 @@ def test_nothing_changes_after_an_overflow_until_pytorch_takes_over(emulated, na
     assert not ours.fall_back(), "PyTorch has the range of float32: its losses are true"
 
 
+def test_pytorch_takes_over_at_the_rate_of_the_schedule(emulated):
+    ours = an_optimization("cuda", schedule="cosine", total_steps=1000)
+    ours.set_learning_rate(500)
+    rate = ours.learning_rate
+    assert rate == pytest.approx(0.005)
+    assert ours.fall_back()
+    assert ours.learning_rate == rate
+
+
 def test_several_processes_skip_the_same_steps(emulated):
     """All of them see the sum of the gradients, so that one's overflow stops every one."""
     sums = []
@@ -199,7 +208,7 @@ from clearice.model import optimization, training
 from clearice.model.networks import build_network
 from conftest import REPOSITORY
 from emulated_engine import EmulatedEngine
-optimization.build_engine = lambda name, network, device, precision: EmulatedEngine(network)
+optimization.build_engine = lambda name, network, *_: EmulatedEngine(network)
 ours = optimization.Optimization(
     build_network("simple_cnn"), torch.device("cpu"), optimizer="adam", learning_rate=0.01,
     precision="float32", engine="cuda")

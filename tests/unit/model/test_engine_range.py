@@ -19,7 +19,7 @@ SETTINGS = {"epochs": 3, "learning_rate": 1e-4, "swap_halves": False}
 def emulated(monkeypatch, request):
     """The engine `cuda` is emulated, its pixels end at 100; losses come 0 or 2 steps late."""
 
-    def build(name, network, device, precision):
+    def build(name, network, device, precision, *_):
         if name == "cuda":
             return EmulatedEngine(network, limit=100)
         return Autograd(network, device, precision)

@@ -33,7 +33,7 @@ OUTSIDE = {
     "clearice.stopping": "watches for signals; a checkpoint continues to the same bytes",
 }
 
-# Folders of code in C++ that belong to a module, beside it.
+# Folders of CUDA C++ (.cu, .cuh) that belong to a module, beside it.
 SOURCES = {"clearice.model.engines.cuda_compiler": "cuda"}
 _COMMENT = re.compile(r"//[^\n]*")
 
@@ -51,10 +51,15 @@ def fingerprint(script):
     for name, path in sorted(imported_modules(script).items()):
         digest.update(f"\n{name}\n{_facts(path).syntax}".encode())
         if name in SOURCES:
-            for source in sorted(path.with_name(SOURCES[name]).iterdir()):
+            for source in _sources(path.with_name(SOURCES[name])):
                 words = _COMMENT.sub("", source.read_text(encoding="utf-8")).split()
                 digest.update(f"\n{source.name}\n{' '.join(words)}".encode())
     return digest.hexdigest()[:16]
+
+
+def _sources(folder):
+    """Return the files of CUDA C++ in a folder, without what an editor leaves there."""
+    return sorted(path for path in folder.iterdir() if path.suffix in (".cu", ".cuh"))
 
 
 def imported_modules(script):

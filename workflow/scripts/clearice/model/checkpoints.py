@@ -73,6 +73,7 @@ def load_checkpoint(path, identity, epochs):
         ) from None
     if not isinstance(state, dict) or state.get("format_version") != FORMAT_VERSION:
         raise InputError("not a checkpoint of this version of clearice", file=path)
+    state.setdefault("grouped", False)  # not in those of before there were planes
     missing = [key for key in _KEYS if key not in state]
     if missing:
         raise InputError(

@@ -17,11 +17,12 @@ class Optimization:
     """The network, its optimizer and the engine that computes a step.
 
     `network` is moved to `device`; `engine` is one of choice.ENGINES, and the one that can be had
-    instead is what `engine.name` says. `all_reduce` sums a
-    tensor over all processes in place; None when there is one. `schedule` (constant | cosine) says
-    how the learning rate runs over `total_steps`; with `average_weights` what is evaluated and
-    kept is the average over the last of them. On a GPU the step of a full batch
-    is captured as a CUDA graph and replayed, so that its speed does not depend on Python's.
+    instead is what `engine.name` says. `images` is the type of the pixels that it will mostly
+    read. `all_reduce` sums a tensor over all processes in place; None when there is one.
+    `schedule` (constant | cosine) says how the learning rate runs over `total_steps`; with
+    `average_weights` what is evaluated and kept is the average over the last of them. On a GPU
+    the step of a full batch is captured as a CUDA graph and replayed, so that its speed does not
+    depend on Python's, unless the engine launches little anyway.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class Optimization:
         learning_rate,
         precision,
         engine="pytorch",
+        images=torch.float32,
         schedule="constant",
         average_weights=False,
         total_steps=None,
@@ -42,7 +44,7 @@ class Optimization:
         self._precision, self._optimizer_name = precision, optimizer
         self._schedule, self._total_steps = schedule, total_steps
         self._peak_rate = learning_rate
-        self._take_engine(build_engine(engine, network, device, precision))
+        self._take_engine(build_engine(engine, network, device, precision, images))
         self._average = WeightAverage(network, total_steps) if average_weights else None
         self._no_wishes = torch.zeros(2, device=device)
 
@@ -61,14 +63,16 @@ class Optimization:
     def fall_back(self):
         """Go on with PyTorch if an error that is not finite may be the engine's own.
 
-        Returns whether it did. The steps since that error have changed no weights, and are to be
-        taken again. (An average of the weights has seen the last ones a few times more.)
+        Returns whether it did. The steps since that error have changed no weights, as an engine
+        of limited range takes care, and are to be taken again. (An average of the weights has seen
+        the last ones a few times more.)
         """
         if not self.engine.has_limited_range:
             return False
-        state = self.state()
+        state, rate = self.state(), self.learning_rate
         self._take_engine(build_engine("pytorch", self.network, self.device, self._precision))
         self.restore(state)
+        self._set_rate(rate)
         return True
 
     def step(self, input_patches, target_patches, pixels, *, full=True, save=False, stop=False):
@@ -120,7 +124,9 @@ class Optimization:
             return
         warm_up = min(_WARM_UP_STEPS, self._total_steps / 10)
         falling = 0.5 + 0.5 * math.cos(math.pi * step / self._total_steps)
-        rate = self._peak_rate * falling * min(1, (step + 1) / warm_up)
+        self._set_rate(self._peak_rate * falling * min(1, (step + 1) / warm_up))
+
+    def _set_rate(self, rate):
         for group in self.optimizer.param_groups:
             if isinstance(group["lr"], torch.Tensor):
                 group["lr"].fill_(rate)

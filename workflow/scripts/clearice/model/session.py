@@ -98,7 +98,10 @@ class Session:
         )
 
     def _not_finite(self, what, places):
-        advice = "look at these or lower learning_rate" + self._course.kept()
+        advice = "look at these or lower learning_rate"
+        if self._settings["precision"] == "float16":
+            advice += ", or set precision to bfloat16: float16 ends at 65504"
+        advice += self._course.kept()
         return InputError(what, found=f"patches {places}", advice=advice)
 
     def _save(self, stop):

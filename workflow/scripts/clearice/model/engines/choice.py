@@ -2,6 +2,8 @@
 
 import sys
 
+import torch
+
 from clearice.model.engines.autograd import Autograd
 from clearice.model.engines.cuda_cnn import CudaCNN, obstacle_to_cuda
 from clearice.model.engines.cuda_compiler import CudaError
@@ -12,19 +14,19 @@ ENGINES = ("cuda", "compiled", "pytorch")
 _COMPILED_FROM_BATCHES = 20_000
 
 
-def build_engine(name, network, device, precision):
+def build_engine(name, network, device, precision, images=torch.float32):
     """Return the Engine of that name (one of ENGINES) for `network`, moved to `device`.
 
     pytorch: PyTorch's own operations. compiled: the same, fused by torch.compile. cuda: kernels
-    of ours, for simple_cnn on an NVIDIA GPU. Where these cannot be had, a line says why, and the
-    engine is PyTorch's.
+    of ours, for simple_cnn on an NVIDIA GPU, compiled for `images` of that type at once. Where
+    these cannot be had, a line says why, and the engine is PyTorch's.
     """
     network = network.to(device)
     if name == "cuda":
         reason = obstacle_to_cuda(network, device, precision)
         try:
             if reason is None:
-                return CudaCNN(network, precision)
+                return CudaCNN(network, precision, images)
         except CudaError as error:
             reason = str(error).splitlines()[0]
         print(f"engine cuda: {reason}; PyTorch is used", file=sys.stderr, flush=True)

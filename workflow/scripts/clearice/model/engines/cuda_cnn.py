@@ -15,7 +15,6 @@ import math
 
 import torch
 
-from clearice.errors import InputError
 from clearice.model.engines.contract import Engine
 from clearice.model.engines.cuda_blocks import PLANE_STRIP_PX, PRECISIONS, STRIP_PX, divide
 from clearice.model.engines.cuda_compiler import obstacle
@@ -99,17 +98,17 @@ class CudaCNN(Engine):
     # ---- patches of whole planes, by address (planes/patch_tables.py)
 
     @torch.no_grad()
-    def squared_error_of_table(self, table, size_px, dtype=torch.float16):
+    def squared_error_of_table(self, table, size_px, dtype):
         self._add_up_table(table, size_px, None, dtype)
         return self._error(self._other_sums)
 
     @torch.no_grad()
-    def error_and_gradients_of_table(self, table, size_px, pixels, dtype=torch.float16):
+    def error_and_gradients_of_table(self, table, size_px, pixels, dtype):
         self._add_up_table(table, size_px, 2 / pixels, dtype)
         return self._judged()
 
     @torch.no_grad()
-    def step_of_table(self, table, size_px, pixels, optimizer, dtype=torch.float16):
+    def step_of_table(self, table, size_px, pixels, optimizer, dtype):
         self._add_up_table(table, size_px, 2 / pixels, dtype)
         return self.take_step(optimizer)
 
@@ -128,9 +127,9 @@ class CudaCNN(Engine):
         """
         height, width = image.shape
         if output.dtype != torch.float32 or output.shape != image.shape:
-            raise InputError("the output of a plane must be float32, and of the plane's size")
+            raise ValueError("the output of a plane must be float32, and of the plane's size")
         if image.stride(1) != 1 or output.stride(1) != 1:
-            raise InputError("the pixels of a plane's row must lie beside each other")
+            raise ValueError("the pixels of a plane's row must lie beside each other")
         kernel, block = self._kernels.plane(image.dtype)
         parts = divide(1, height, width, PLANE_STRIP_PX, block.units_at_once, _PLANE_ROWS)
         kernel(
@@ -201,7 +200,7 @@ class CudaCNN(Engine):
         """
         for patches in (inputs, targets):
             if patches.dtype != torch.float32 or not patches.is_contiguous():
-                raise InputError("patches must be contiguous and float32")
+                raise ValueError("patches must be contiguous and float32")
         kernels = self._kernels.training(torch.float32, layers is not None)
         addresses = (None, inputs.data_ptr(), targets.data_ptr())
         count, _, height, width = inputs.shape
@@ -232,11 +231,10 @@ class CudaCNN(Engine):
 
 
 def _require_table(table, device):
-    """Raise InputError unless `table` has the shape, type and device of one."""
+    """Raise ValueError unless `table` has the shape, type and device of one."""
     found = (*table.shape[1:], table.dtype, table.device, table.is_contiguous())
     if found != (4, torch.int64, device, True):
-        raise InputError(
-            "not a patch table",
-            expected=f"a contiguous (N, 4) int64 tensor on {device}",
-            found=f"{tuple(table.shape)} {table.dtype} on {table.device}",
+        raise ValueError(
+            f"not a patch table, a contiguous (N, 4) int64 tensor on {device}, but "
+            f"{tuple(table.shape)} {table.dtype} on {table.device}"
         )

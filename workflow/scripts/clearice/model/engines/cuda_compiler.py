@@ -38,7 +38,7 @@ def obstacle(capability):
 
         architectures = _checked(nvrtc.nvrtcGetSupportedArchs())
     except ImportError:
-        return "the package cuda-bindings is missing (PyTorch's CUDA wheels bring it)"
+        return "the package cuda-bindings is missing: PyTorch's CUDA wheels bring it, or install it"
     except (RuntimeError, OSError) as error:  # what cuda.bindings raises without the library
         return f"NVRTC cannot be loaded ({_first_line(error)})"
     if capability[0] * 10 + capability[1] not in architectures:

@@ -6,7 +6,6 @@ import threading
 
 import torch
 
-from clearice.errors import InputError
 from clearice.model.engines.cuda_blocks import Block, plane_block, training_block
 from clearice.model.engines.cuda_compiler import CudaError, Kernel, Module, compile_cubin, gpu_of
 
@@ -76,5 +75,5 @@ def _loaded(name, macros, capability, device):
 
 def _is_half(dtype):
     if dtype not in (torch.float16, torch.float32):
-        raise InputError("wrong type of images", expected="float16 | float32", found=dtype)
+        raise ValueError(f"images must be float16 or float32, not {dtype}")
     return dtype == torch.float16
