@@ -27,7 +27,7 @@ _HALOS_PER_TILE = 2.25  # a tile's side, at least: wider ones cost fewer pixels 
 _LONG = 1.5  # a tile may be that much longer than asked, to save a short one behind it
 _PLANE_BYTES = 12  # of a pixel on the device: as it is read, denoised, and stored
 _PLANE_SHARE = 1 / 8  # of a GPU's memory: tiles, and other processes, need more
-ALWAYS = contextlib.nullcontext()  # the turn of who has the device alone
+ALWAYS = contextlib.nullcontext()  # for a caller that shares the device with nobody
 
 
 def chosen_tile_px(tile_px, device, network):
@@ -44,7 +44,7 @@ class Tiles:
     """
 
     engine = "pytorch"  # that computes, by its name in choice.ENGINES
-    wider = None  # Tiles of a wider range, for rows of which these make no numbers
+    wider = None  # Tiles of a wider range, for rows where these overflow
 
     def __init__(self, network, image_height_px, image_width_px, tile_px):
         self._network, alignment = network, network.alignment_px
@@ -146,7 +146,7 @@ def denoise_bands(network, micrograph, *, tile_px, device="cpu", turn=ALWAYS, fi
         above = top - first
         below = len(rows) - above - min(band_px, height - top)
         with turn:
-            # No name for it: the device lets go of a band before the next is made.
+            # Not bound to a name: the device lets go of a band before the next is made.
             finished = finish(_denoised_band(tiles, micrograph, rows, top, above, below, device))
         yield finished
         del finished
