@@ -1,7 +1,5 @@
 """The rows of a micrograph as a network sees them, in training and in denoising alike."""
 
-import functools
-
 from clearice.micrographs.pixels.clear_hot_pixels import ClearHotPixels
 from clearice.micrographs.pixels.hot_pixels import HotPixels, local_std
 from clearice.micrographs.pixels.survey import survey_micrograph
@@ -30,7 +28,7 @@ class MicrographRows:
         self.path = micrograph.path
         self.height_px, self.width_px = micrograph.height_px, micrograph.width_px
         self._micrograph, self._limit, self._cleaner = micrograph, limit, None
-        self.numbers = {}
+        self.numbers, self._survey = {}, None
         if limit == AUTO:
             self._cleaner = ClearHotPixels()
         elif limit is not None:
@@ -52,12 +50,19 @@ class MicrographRows:
         """Yield the rows as they are stored."""
         return (rows for _, rows in self._micrograph.blocks())
 
-    @functools.cached_property
+    @property
     def survey(self):
-        """The Survey of the rows; costs one pass over them.
+        """The Survey of the rows; costs one pass over them, the first time.
 
         Raises InputError for a micrograph that cannot be used (checks.py).
         """
+        # No functools.cached_property: in Python 3.11 one lock is all instances', and micrographs
+        # that are under way at once would be surveyed in turn.
+        if self._survey is None:
+            self._survey = self._taken_survey()
+        return self._survey
+
+    def _taken_survey(self):
         automatic = self._limit == AUTO
         return survey_micrograph(
             self._stored() if automatic else self.blocks(),
