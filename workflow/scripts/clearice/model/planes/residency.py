@@ -98,9 +98,8 @@ class _Planes:
     def _table(self, split, epoch, indices, starts):
         """Return the table of patches; `starts` says where the planes of each segment begin."""
         reader, itemsize = self._readers[split], self._dtype.itemsize
-        first = [segment["first_patch"] for segment in reader.segments]
-        numbers = np.searchsorted(first, indices, side="right") - 1
-        steps = [_aligned(reader.plane_bytes(number)) for number in range(len(first))]
+        numbers, count = reader.segments_of(indices), len(reader.segments)
+        steps = [_aligned(reader.plane_bytes(number)) for number in range(count)]
         addresses = self._bytes.data_ptr() + starts[numbers][:, None]
         addresses = addresses + np.array(steps, np.int64)[numbers][:, None] * np.arange(2)
         strides = np.array([segment["planes"]["width_px"] for segment in reader.segments])
@@ -242,11 +241,10 @@ KINDS = (ResidentPlanes, StreamedPlanes)  # the better first
 
 def _grouped(reader, order):
     """Return (segments in the order in which they come, group of each patch of `order`)."""
-    first = [segment["first_patch"] for segment in reader.segments]
-    numbers = np.searchsorted(first, order, side="right") - 1
+    numbers = reader.segments_of(order)
     present, met_at = np.unique(numbers, return_index=True)
     sequence = present[np.argsort(met_at)]
-    rank = np.zeros(len(first), np.int64)
+    rank = np.zeros(len(reader.segments), np.int64)
     rank[sequence] = np.arange(len(sequence))
     return sequence, rank[numbers] // GROUP
 
