@@ -136,11 +136,13 @@ class Feed:
         sources = self._on_device, self._loader
         return sum(source.waited_s for source in sources if source is not None)
 
-    def training_batches(self, epoch, first=0, *, grouped=False):
+    def training_batches(self, epoch, first=0, *, grouped=False, stopped=None):
         """Yield the batches of an epoch from number `first` on, shuffled and turned.
 
         `grouped` is what `streams` was when the epoch began, maybe in another run: the order of
-        the patches depends on it, and any order can be gone on with.
+        the patches depends on it, and any order can be gone on with. `stopped`, a callable, says
+        whether a signal came: a wait for planes, which may be minutes, then ends as Interrupted.
+        (Not with several processes, which must leave the same batch together: they wait.)
         """
         count, seed = self.readers["train"].n_patches, self._settings["seed"]
         codes = shifts = None
@@ -151,11 +153,11 @@ class Feed:
         if self.training_size_px < self.size_px:
             shifts = epoch_shifts(count, seed, epoch, self._grid_px)
         order, places = self._order("train", epoch, grouped), self._places_of(epoch)
-        return self._batches("train", order, first, codes, shifts, places)
+        return self._batches("train", order, first, stopped, codes, shifts, places)
 
-    def evaluation_batches(self, split):
-        """Yield all patches of `split` in their order, as they are."""
-        return self._batches(split, self._order(split), 0)
+    def evaluation_batches(self, split, stopped=None):
+        """Yield all patches of `split` in their order, as they are; `stopped` as in training."""
+        return self._batches(split, self._order(split), 0, stopped)
 
     def _order(self, split, epoch=None, grouped=False):
         """Return the order of the patches: shuffled in a training `epoch`, else as they are."""
@@ -172,7 +174,7 @@ class Feed:
         """Return where the training patches of an epoch are cut, None for the grid."""
         return self._random and self._random.of_epoch(self._settings["seed"], epoch)
 
-    def _batches(self, split, order, first, codes=None, shifts=None, places=None):
+    def _batches(self, split, order, first, stopped, codes=None, shifts=None, places=None):
         size = self._settings["batch_size"]
         shares = batches_of(
             order, size, rank=self._processes.rank, world_size=self._processes.world_size
@@ -184,7 +186,8 @@ class Feed:
             at = reader.places() if places is None else places
             epoch = Epoch(order, at, self.size_px, cut_px, codes, shifts)
             if self._on_device.can_give(reader, epoch, size):
-                tabled = self._on_device.batches(split, epoch, ours, size, first)
+                alone = stopped if self._processes.world_size == 1 else None
+                tabled = self._on_device.batches(split, epoch, ours, size, first, alone)
                 for position, (batch, (_, n)) in enumerate(zip(tabled, shares, strict=True), first):
                     yield FedBatch(position, n, n == size, batch.cut, batch)
                 return

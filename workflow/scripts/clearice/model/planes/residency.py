@@ -117,11 +117,13 @@ class _Planes:
             for a, b in zip([0, *ends[:-1]], ends, strict=True)
         ]
 
-    def _wait(self, arrivals):
+    def _wait(self, arrivals, stopped):
         started = time.perf_counter()
-        for arrival in arrivals:
-            arrival.wait(self._device)
-        self.waited_s += time.perf_counter() - started
+        try:
+            for arrival in arrivals:
+                arrival.wait(self._device, stopped)
+        finally:
+            self.waited_s += time.perf_counter() - started
 
 
 class ResidentPlanes(_Planes):
@@ -152,20 +154,15 @@ class ResidentPlanes(_Planes):
         """Say whether the order of an epoch can be had: any."""
         return True
 
-    def batches(self, split, epoch, shares, batch_size, first=0):
+    def batches(self, split, epoch, shares, batch_size, first=0, stopped=None):
         """Yield a TabledBatch for each of `shares`, the indices of this process in each batch.
 
-        `epoch` is a patch_tables.Epoch; `first` the number of the first share in it.
+        `epoch` is a patch_tables.Epoch; `first` the number of the first share in it. `stopped`, a
+        callable, says whether to raise Interrupted instead of waiting for planes.
         """
-        self._wait(self._arrivals)
+        self._wait(self._arrivals, stopped)
         self._arrivals = []
         yield from self._batches(split, epoch, shares, self._starts[split])
-
-    def close(self):
-        """End the threads and give back the memory."""
-        for arrival in self._arrivals:
-            arrival.settle()
-        super().close()
 
 
 class StreamedPlanes(_Planes):
@@ -195,10 +192,11 @@ class StreamedPlanes(_Planes):
         spans = groups[ends] - groups[::batch_size]
         return bool((np.diff(groups) >= 0).all() and spans.max() <= 1)
 
-    def batches(self, split, epoch, shares, batch_size, first=0):
+    def batches(self, split, epoch, shares, batch_size, first=0, stopped=None):
         """Yield a TabledBatch for each of `shares`, the indices of this process in each batch.
 
-        `epoch` is a patch_tables.Epoch; `first` the number of the first share in it.
+        `epoch` is a patch_tables.Epoch; `first` the number of the first share in it. `stopped`, a
+        callable, says whether to raise Interrupted instead of waiting for planes.
         """
         reader = self._readers[split]
         sequence, groups = _grouped(reader, epoch.order)
@@ -220,12 +218,13 @@ class StreamedPlanes(_Planes):
                     begin(begun, event)
                     begun += 1
                 for group in range(members[0], members[-1] + 1):
-                    self._wait(under_way.pop(group, ()))
+                    self._wait(under_way.get(group, ()), stopped)
+                    under_way.pop(group, None)
                 yield batch
         finally:  # reads that nobody will ask for write into the memory
             for arrivals in under_way.values():
                 for arrival in arrivals:
-                    arrival.settle()
+                    arrival.drop()
 
     def _event(self):
         """Return an event at the end of what the device has to do by now; None on a CPU."""
