@@ -147,7 +147,7 @@ def test_a_signal_while_planes_are_read_ends_the_training_with_a_checkpoint(
     limit = kind.bytes_of(open_planes(manifest))
     monkeypatch.setattr(
         "clearice.model.feed.kind_that_fits",
-        lambda readers, device, batch_px, _: kind_that_fits(readers, device, batch_px, limit),
+        lambda *about: kind_that_fits(*about[:3], limit, about[4]),
     )
     expected = train(manifest, tmp_path / "whole")
     assert isinstance(expected.feed._on_device, kind)

@@ -1,5 +1,6 @@
 """What a training is fed with: the prepared batches of an epoch, and where they come from."""
 
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable
@@ -99,9 +100,8 @@ class Feed:
             self._random = RandomPlaces(self._planes["train"])
 
     def __enter__(self):
-        if (kind := self._kind_on_all()) is not None:
-            threads = self._settings["reader_threads"]
-            self._on_device = kind(self._planes, self._device, threads)
+        if self._planes is not None:
+            self._on_device = self._planes_on_all()
         return self
 
     def __exit__(self, *_):
@@ -111,19 +111,50 @@ class Feed:
         for reader in (*self.readers.values(), *(self._planes or {}).values()):
             reader.close()
 
-    def _kind_on_all(self):
-        """Return how planes lie on the devices of all processes; None where they don't."""
+    def _planes_on_all(self):
+        """Return the planes on the device, of the best kind that all processes have room for.
+
+        None where they have room for none. What is free is no promise: a kind whose memory cannot
+        be had on one of the devices is given up on all.
+        """
+        suiting = [k for k in KINDS if k.suits(self._planes["train"], self.batch_size)]
+        batch_px = self.batch_size // self._processes.world_size * self.size_px**2
+        while suiting:
+            limit = self._memory_limit_bytes
+            kind = kind_that_fits(self._planes, self._device, batch_px, limit, suiting)
+            number = self._last_of_all(len(suiting) if kind is None else suiting.index(kind))
+            if number == len(suiting):
+                break
+            planes = None
+            with contextlib.suppress(torch.OutOfMemoryError):
+                threads = self._settings["reader_threads"]
+                planes = suiting[number](self._planes, self._device, threads)
+            if not self._last_of_all(int(planes is None)):
+                return planes
+            if planes is not None:
+                planes.close()
+                torch.cuda.empty_cache()  # or what it held would not count as free
+            suiting = suiting[number + 1 :]
+        return None
+
+    def _last_of_all(self, number):
+        """Return the largest of the small numbers that the processes name here."""
+        if self._processes.all_reduce is None:
+            return number
+        named = torch.zeros(len(KINDS) + 1, dtype=torch.int64, device=self._device)
+        named[number] = 1
+        self._processes.all_reduce(named)
+        return max(n for n, count in enumerate(named.tolist()) if count)
+
+    @property
+    def placement(self):
+        """Where the planes lie: resident or streamed (on the device), or read by the loader.
+
+        None for a dataset without planes.
+        """
         if self._planes is None:
             return None
-        batch_px = self.batch_size // self._processes.world_size * self.size_px**2
-        kind = kind_that_fits(self._planes, self._device, batch_px, self._memory_limit_bytes)
-        if self._processes.all_reduce is None:
-            return kind
-        fits = [kind is not None and KINDS.index(kind) <= n for n in range(len(KINDS))]
-        counts = torch.tensor(fits, dtype=torch.int64, device=self._device)
-        self._processes.all_reduce(counts)
-        everywhere = (counts == self._processes.world_size).tolist()
-        return next((kind for kind, on_all in zip(KINDS, everywhere, strict=True) if on_all), None)
+        return "loader" if self._on_device is None else self._on_device.name
 
     @property
     def streams(self):

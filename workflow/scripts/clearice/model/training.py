@@ -138,7 +138,11 @@ def _initial_network(architecture, settings, stage):
 
 
 def _identity(architecture, settings, manifest, stage):
-    """Return, as a flat dict, all that the weights after a given step depend on."""
+    """Return, as a flat dict, all settings and data that the weights after a given step depend on.
+
+    Where they may still differ: rounding (device, engine), and the order of the patches of an
+    epoch that began with planes streaming through the device (Course.grouped).
+    """
     scheduled = settings["learning_rate_schedule"] != "constant" or settings["average_weights"]
     return {
         **{key: value for key, value in settings.items() if key not in _FREE_SETTINGS},

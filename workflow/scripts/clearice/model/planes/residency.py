@@ -1,7 +1,7 @@
 """Planes that lie on the device for a whole training, or stream through it: what fits decides.
 
 Both give batches as tables of patches (patch_tables.py), and as tensors for an engine that reads no
-tables. On a CPU they do the same in its own memory, for tests alone.
+tables. On a CPU they do the same in its own memory, for tests only.
 """
 
 import dataclasses
@@ -23,8 +23,9 @@ from clearice.model.planes.patch_tables import (
 
 GROUP = 8  # micrographs whose patches are shuffled together where planes are streamed
 _ALIGNMENT_BYTES = 256  # of a plane on the device
-# What is left for everything else: a fixed part and, per pixel of a batch, activations.
-_MARGIN_BYTES, _MARGIN_BYTES_PER_PX = 1 << 30, 1 << 9
+# What is left for everything else: a fixed part and, per pixel of a batch, activations and what
+# the pool of a CUDA graph holds of them.
+_MARGIN_BYTES, _MARGIN_BYTES_PER_PX = 1 << 30, 1 << 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,42 +33,45 @@ class TabledBatch:
     """The patches of one batch on the device; valid until the next one is asked for.
 
     `table` is int64 (n, 4) on the device, of patch_tables.patch_table, over planes of `dtype`, the
-    dataset's; `cut_px` is the side of a patch.
+    dataset's; `cut_px` is the side of a patch. `host_table` is the same table in NumPy, and
+    `memory`, (elements,) of `dtype` on the device, what its addresses (bytes) lie in.
     """
 
     table: torch.Tensor
     dtype: torch.dtype
     cut_px: int
-    _rows: np.ndarray
-    _memory: torch.Tensor
+    host_table: np.ndarray
+    memory: torch.Tensor
 
     def cut(self):
         """Return the patches as two tensors, turned: (n, 1, cut_px, cut_px) float32 each."""
         shape = (1, self.cut_px, self.cut_px)
         sides = []
         for column in (ADDRESS, TARGET_ADDRESS):
-            patches = [torch.empty((0, *shape), device=self._memory.device)]
-            for row in self._rows.tolist():
-                first = (row[column] - self._memory.data_ptr()) // self.dtype.itemsize
+            patches = [torch.empty((0, *shape), device=self.memory.device)]
+            for row in self.host_table.tolist():
+                first = (row[column] - self.memory.data_ptr()) // self.dtype.itemsize
                 strides = (0, row[STRIDE], 1)
-                patch = torch.as_strided(self._memory, shape, strides, first)
+                patch = torch.as_strided(self.memory, shape, strides, first)
                 patches.append(turn(patch, row[TURN]).float()[None])
             sides.append(torch.cat(patches))
         return tuple(sides)
 
 
-def kind_that_fits(readers, device, batch_px, limit_bytes=None):
+def kind_that_fits(readers, device, batch_px, limit_bytes=None, kinds=None):
     """Return the class that holds the planes of `readers` in the memory that is left, or None.
 
     `readers` is split -> PlaneReader, `batch_px` the pixels of a batch. `limit_bytes` is the
     memory to fill; None for what is free on a GPU, less a margin, and for nothing on a CPU.
+    `kinds` are those of KINDS to choose from, None for all.
     """
+    kinds = KINDS if kinds is None else kinds
     if limit_bytes is None:
         if device.type != "cuda":
             return None
         free, _ = torch.cuda.mem_get_info(device)
         limit_bytes = free - _MARGIN_BYTES - batch_px * _MARGIN_BYTES_PER_PX
-    return next((kind for kind in KINDS if kind.bytes_of(readers) <= limit_bytes), None)
+    return next((kind for kind in kinds if kind.bytes_of(readers) <= limit_bytes), None)
 
 
 class _Planes:
@@ -113,7 +117,13 @@ class _Planes:
         table = torch.from_numpy(rows).to(self._device)  # once an epoch
         ends = np.cumsum([len(share) for share in shares])
         return [
-            TabledBatch(table[a:b], self._dtype, epoch.cut_px, rows[a:b], self._memory)
+            TabledBatch(
+                table=table[a:b],
+                dtype=self._dtype,
+                cut_px=epoch.cut_px,
+                host_table=rows[a:b],
+                memory=self._memory,
+            )
             for a, b in zip([0, *ends[:-1]], ends, strict=True)
         ]
 
@@ -128,6 +138,8 @@ class _Planes:
 
 class ResidentPlanes(_Planes):
     """All planes of all splits, read once."""
+
+    name = "resident"  # in training.json
 
     def __init__(self, readers, device, threads):
         super().__init__(readers, device, threads)
@@ -148,6 +160,11 @@ class ResidentPlanes(_Planes):
             for reader in readers.values()
             for number in range(len(reader.segments))
         )
+
+    @staticmethod
+    def suits(reader, batch_size):
+        """Say whether a training on a split can be fed: any can."""
+        return True
 
     @staticmethod
     def can_give(reader, epoch, batch_size):
@@ -171,6 +188,8 @@ class StreamedPlanes(_Planes):
     A group's memory is written again when the last batch that has patches of it is done.
     """
 
+    name = "streamed"  # in training.json
+
     @classmethod
     def bytes_of(cls, readers):
         """Return how many bytes of memory that takes."""
@@ -183,6 +202,15 @@ class StreamedPlanes(_Planes):
             for reader in readers.values()
             for number in range(len(reader.segments))
         )
+
+    @staticmethod
+    def suits(reader, batch_size):
+        """Say whether no batch of a training on a split needs a third group of micrographs.
+
+        None does where every group has a batch of patches, whichever micrographs it is dealt.
+        """
+        counts = sorted(segment["n_patches"] for segment in reader.segments)
+        return len(counts) <= 2 * GROUP or sum(counts[:GROUP]) >= batch_size
 
     @staticmethod
     def can_give(reader, epoch, batch_size):
