@@ -13,11 +13,11 @@ from clearice.dataset.reader import open_planes
 from clearice.model.interruption import Interrupted
 from clearice.model.planes import copying
 from clearice.model.planes.copying import Dropped, PlaneCopier
-from clearice.model.planes.residency import ResidentPlanes, StreamedPlanes, kind_that_fits
+from clearice.model.planes.residency import ResidentPlanes, StreamedPlanes
 from training_data import assert_same_weights, train, write_micrographs
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "small_groups")
 
 
 class FakeStream:
@@ -136,23 +136,16 @@ def test_a_wait_ends_when_a_signal_came(monkeypatch):
     ],
 )
 def test_a_signal_while_planes_are_read_ends_the_training_with_a_checkpoint(
-    tmp_path, monkeypatch, kind, during
+    tmp_path, monkeypatch, on_device, kind, during
 ):
     """Reads stand still from the signal on until it is heard; most of them never happen."""
-    for module in ("planes.residency", "feed"):
-        monkeypatch.setattr(f"clearice.model.{module}.GROUP", 2)
-    monkeypatch.setattr(copying, "_PIECE_BYTES", 500)
     monkeypatch.setattr(copying, "_POLL_S", 0.01)
     manifest = write_micrographs(tmp_path / "data", "planes", train=7)
-    limit = kind.bytes_of(open_planes(manifest))
-    monkeypatch.setattr(
-        "clearice.model.feed.kind_that_fits",
-        lambda *about: kind_that_fits(*about[:3], limit, about[4]),
-    )
+    on_device(kind.bytes_of(open_planes(manifest)))
     expected = train(manifest, tmp_path / "whole")
     assert isinstance(expected.feed._on_device, kind)
     heard, reads = threading.Event(), []
-    pieces = 2 * -(-40 * 56 * 4 // 500)  # of a micrograph
+    pieces = 2 * -(-40 * 56 * 4 // 1000)  # of a micrograph
 
     def read(self, number, side, first, buffer, original=PlaneReader.read_plane):
         reads.append(number)

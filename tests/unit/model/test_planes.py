@@ -15,56 +15,12 @@ from clearice.model.optimization import Optimization
 from clearice.model.planes import residency
 from clearice.model.planes.offsets import RandomPlaces
 from clearice.model.planes.patch_tables import TURN
-from clearice.model.planes.residency import ResidentPlanes, StreamedPlanes, kind_that_fits
+from clearice.model.planes.residency import ResidentPlanes, StreamedPlanes
 from emulated_engine import TableEngine
-from training_data import assert_same_weights, model_settings, run_script, train, write_micrographs
+from plane_feeds import CPU, EVERYTHING, assert_same, fed, ring_bytes
+from training_data import assert_same_weights, model_settings, train, write_micrographs
 
-CPU, EVERYTHING = torch.device("cpu"), 1 << 30
 pytestmark = pytest.mark.usefixtures("one_thread", "small_groups")
-
-
-@pytest.fixture
-def small_groups(monkeypatch):
-    """Two micrographs a group, and pieces that end within a plane."""
-    monkeypatch.setattr(residency, "GROUP", 2)
-    monkeypatch.setattr("clearice.model.feed.GROUP", 2)
-    monkeypatch.setattr("clearice.model.planes.copying._PIECE_BYTES", 1000)
-
-
-def ring_bytes(manifest):
-    """Return the memory that streams a dataset and does not hold it."""
-    planes = open_planes(manifest)
-    ring, resident = StreamedPlanes.bytes_of(planes), ResidentPlanes.bytes_of(planes)
-    assert ring < resident
-    return ring
-
-
-def fed(manifest, epoch=None, *, limit=None, grid_px=1, first=0, grouped=None, **settings):
-    """Return (kind on the device, batches as (position, patches, input, target)) of a training.
-
-    Without an `epoch` those of an evaluation of the test split.
-    """
-    settings = model_settings(**{"batch_size": 4, **settings})
-    with Feed(manifest, settings, CPU, Processes(), grid_px, limit) as feed:
-        grouped = feed.streams if grouped is None else grouped
-        batches = (
-            feed.evaluation_batches("test")
-            if epoch is None
-            else feed.training_batches(epoch, first, grouped=grouped)
-        )
-        kind = type(feed._on_device)
-        return kind, [(b.position, b.patches, b.input.clone(), b.target.clone()) for b in batches]
-
-
-def assert_same(one, other):
-    assert len(one) == len(other) > 0
-    for (position, patches, *sides), (other_position, other_patches, *others) in zip(
-        one, other, strict=True
-    ):
-        assert (position, patches) == (other_position, other_patches)
-        for side, counterpart in zip(sides, others, strict=True):
-            assert side.dtype == counterpart.dtype == torch.float32
-            assert torch.equal(side, counterpart)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
@@ -132,107 +88,6 @@ def test_an_epoch_goes_on_in_its_order_wherever_planes_lie_now(tmp_path, grouped
             assert kind is wanted
             assert_same(rest, whole[first:])
         assert fed(manifest, 1, limit=limit, first=len(whole), **words)[1] == []
-
-
-def test_what_fits_decides(tmp_path):
-    planes = open_planes(write_micrographs(tmp_path, "planes", train=7))
-    ring, everything = StreamedPlanes.bytes_of(planes), ResidentPlanes.bytes_of(planes)
-    for limit, kind in (
-        (everything, ResidentPlanes),
-        (everything - 1, StreamedPlanes),
-        (ring, StreamedPlanes),
-        (ring - 1, None),
-        (None, None),  # of a CPU
-    ):
-        assert kind_that_fits(planes, CPU, 4 * 16**2, limit) is kind
-
-
-def without_memory_for(monkeypatch, *kinds):
-    def refuse(self, readers, device, threads):
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    for kind in kinds:
-        monkeypatch.setattr(kind, "__init__", refuse)
-
-
-@pytest.mark.parametrize(
-    ("refused", "placement"),
-    [
-        ((), "resident"),
-        ((ResidentPlanes,), "streamed"),
-        ((ResidentPlanes, StreamedPlanes), "loader"),
-    ],
-)
-def test_memory_that_cannot_be_had_leaves_the_next_kind(tmp_path, monkeypatch, refused, placement):
-    manifest = write_micrographs(tmp_path, "planes", train=7)
-    grouped = placement == "streamed"
-    _, expected = fed(manifest, 0, grouped=grouped)
-    without_memory_for(monkeypatch, *refused)
-    with Feed(manifest, model_settings(), CPU, Processes(), 1, EVERYTHING) as feed:
-        assert (feed.placement, feed.streams) == (placement, grouped)
-    assert_same(fed(manifest, 0, limit=EVERYTHING)[1], expected)
-
-
-class Pair(Processes):
-    """The first of two processes; the second one names `others`, one after the other."""
-
-    def __init__(self, others):
-        super().__init__()
-        self.world_size, self.others = 2, list(others)
-
-    @property
-    def all_reduce(self):
-        def add(named):
-            named[self.others.pop(0)] += 1
-
-        return add
-
-
-@pytest.mark.parametrize(
-    ("others", "placement"),
-    [
-        ((0, 0), "resident"),  # it fits; it was had
-        ((1, 0), "streamed"),  # this one fits there
-        ((2,), "loader"),  # nothing fits
-        ((0, 1, 0, 0), "streamed"),  # it fits and could not be had; the only one left could
-        ((1, 1), "loader"),
-        ((0, 1, 0, 1), "loader"),
-    ],
-)
-def test_all_processes_take_the_kind_that_all_have_memory_for(
-    tmp_path, monkeypatch, others, placement
-):
-    manifest, closed = write_micrographs(tmp_path, "planes", train=7), []
-    for kind in (ResidentPlanes, StreamedPlanes):
-        original = kind.close
-        monkeypatch.setattr(
-            kind, "close", lambda self, close=original: (closed.append(self.name), close(self))
-        )
-    processes = Pair(others)
-    with Feed(manifest, model_settings(batch_size=4), CPU, processes, 1, EVERYTHING) as feed:
-        assert feed.placement == placement
-        assert processes.others == []
-        tried = ["resident"] * (others[0] == 0 and others[1:] != (0,))
-        tried += ["streamed"] * (placement == "loader" and others[-1] == 1)
-        assert closed == tried  # nothing keeps memory that is not used
-
-
-def test_planes_do_not_stream_where_groups_have_fewer_patches_than_a_batch(tmp_path):
-    few, one_group = (
-        write_micrographs(tmp_path / str(train), "planes", train=train, test=6) for train in (7, 4)
-    )
-    for manifest, batch_size, placement in (
-        (few, 48, "streamed"),  # two micrographs of 24 patches
-        (few, 49, "loader"),
-        (one_group, 49, "streamed"),  # all of it lies in two groups
-    ):
-        settings, limit = model_settings(batch_size=batch_size), ring_bytes(manifest)
-        with Feed(manifest, settings, CPU, Processes(), 1, limit) as feed:
-            assert feed.placement == placement
-            assert feed.streams == (placement == "streamed")
-            for epoch in range(3):
-                tabled = [b.tabled for b in feed.training_batches(epoch, grouped=feed.streams)]
-                assert all((t is not None) == feed.streams for t in tabled)
 
 
 def test_processes_share_the_batches_of_one(tmp_path):
@@ -320,19 +175,6 @@ def test_bad_pixels_are_placed_where_they_were_cut(tmp_path):
                     assert x <= 30 < x + 16
 
 
-@pytest.fixture
-def on_device(monkeypatch):
-    """Return a function that lets trainings on the CPU hold or stream their planes."""
-
-    def limit_to(limit):
-        monkeypatch.setattr(
-            "clearice.model.feed.kind_that_fits",
-            lambda *about: kind_that_fits(*about[:3], limit, about[4]),
-        )
-
-    return limit_to
-
-
 def test_a_training_ends_in_the_same_weights_from_patches_and_from_planes(tmp_path, on_device):
     stored = write_micrographs(tmp_path / "patches", "patches")
     expected = train(stored, tmp_path / "1")
@@ -346,17 +188,6 @@ def test_a_training_ends_in_the_same_weights_from_patches_and_from_planes(tmp_pa
             for t in (training, expected)
         ]
         assert losses[0] == losses[1]
-
-
-def test_the_record_says_how_planes_were_read(tmp_path, on_device):
-    manifest = write_micrographs(tmp_path / "planes", "planes", train=7)
-    limits = {"resident": EVERYTHING, "streamed": ring_bytes(manifest), "loader": None}
-    for placement, limit in limits.items():
-        on_device(limit)
-        record = run_script(manifest, tmp_path / placement, epochs=1, reader_threads=2)
-        assert record["planes"] == placement
-    stored = write_micrographs(tmp_path / "patches", "patches")
-    assert run_script(stored, tmp_path / "stored", epochs=1)["planes"] is None
 
 
 def test_an_engine_that_reads_tables_trains_on_the_same_patches(tmp_path, on_device, monkeypatch):
