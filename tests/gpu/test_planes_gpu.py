@@ -9,7 +9,8 @@ from clearice.model.distributed import Processes
 from clearice.model.feed import Feed
 from clearice.model.planes import residency
 from clearice.model.planes.patch_tables import ADDRESS, STRIDE
-from clearice.model.planes.residency import ResidentPlanes, StreamedPlanes, kind_that_fits
+from clearice.model.planes.placement import kind_that_fits
+from clearice.model.planes.residency import ResidentPlanes, StreamedPlanes
 from training_data import (
     assert_same_weights,
     model_settings,
@@ -96,7 +97,7 @@ def test_a_training_on_planes_is_that_on_patches(tmp_path, monkeypatch, kind, en
     manifest = write_micrographs(tmp_path / "planes", "planes", **words)
     limit = limits(manifest)[kind]
     monkeypatch.setattr(
-        "clearice.model.feed.kind_that_fits",
+        "clearice.model.planes.placement.kind_that_fits",
         lambda *about: kind_that_fits(*about[:3], limit, about[4]),
     )
     settings = {"deterministic": True, "epochs": 2, "engine": engine}

@@ -3,7 +3,7 @@
 import pytest
 
 from clearice.model.planes import residency
-from clearice.model.planes.residency import kind_that_fits
+from clearice.model.planes.placement import kind_that_fits
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def on_device(monkeypatch):
 
     def limit_to(limit):
         monkeypatch.setattr(
-            "clearice.model.feed.kind_that_fits",
+            "clearice.model.planes.placement.kind_that_fits",
             lambda *about: kind_that_fits(*about[:3], limit, about[4]),
         )
 

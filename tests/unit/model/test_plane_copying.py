@@ -4,15 +4,18 @@ import os
 import signal
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from clearice.dataset.plane_reader import PlaneReader
 from clearice.dataset.reader import open_planes
+from clearice.model.distributed import Processes
 from clearice.model.interruption import Interrupted
-from clearice.model.planes import copying
+from clearice.model.planes import copying, placement
 from clearice.model.planes.copying import Dropped, PlaneCopier
+from clearice.model.planes.placement import wait_together
 from clearice.model.planes.residency import ResidentPlanes, StreamedPlanes
 from training_data import assert_same_weights, train, write_micrographs
 
@@ -117,7 +120,7 @@ def test_closing_reads_nothing_more():
 
 
 def test_a_wait_ends_when_a_signal_came(monkeypatch):
-    monkeypatch.setattr(copying, "_POLL_S", 0.01)
+    monkeypatch.setattr(copying, "POLL_S", 0.01)
     copier, reader, looks = PlaneCopier(CPU, 1), GatedReader(), []
     arrival = copier.submit(planes(reader, 1))
     with pytest.raises(Interrupted):
@@ -125,6 +128,52 @@ def test_a_wait_ends_when_a_signal_came(monkeypatch):
     reader.may_go.set()
     arrival.wait(CPU, stopped=_after(60))
     copier.close()
+
+
+class Pair(Processes):
+    """The first of two processes; `other` says what the second one adds to each vote."""
+
+    def __init__(self, other):
+        super().__init__()
+        self.world_size, self._other = 2, other
+
+    @property
+    def all_reduce(self):
+        return lambda state: state.add_(torch.tensor(self._other()))
+
+
+@pytest.mark.parametrize("signal_comes_to", [0, 1])
+def test_processes_that_wait_for_all_planes_stop_together(monkeypatch, signal_comes_to):
+    monkeypatch.setattr(placement, "POLL_S", 0.01)
+    copier, reader, votes = PlaneCopier(CPU, 1), GatedReader(), []
+    arrival = copier.submit(planes(reader, 1))
+
+    def other():
+        votes.append(1)
+        return [1, int(signal_comes_to == 1 and len(votes) > 2)]
+
+    held = SimpleNamespace(have_arrived=lambda: arrival.has_ended, waited_s=0.0)
+    with pytest.raises(Interrupted):
+        wait_together(held, CPU, Pair(other), lambda: signal_comes_to == 0 and len(votes) > 1)
+    assert len(votes) == 3
+    reader.may_go.set()
+    copier.close()
+
+
+@pytest.mark.parametrize("signalled", [False, True])
+def test_planes_that_are_there_in_all_processes_are_waited_for_no_more(monkeypatch, signalled):
+    """A signal at that moment ends the training after its next step, as ever."""
+    monkeypatch.setattr(placement, "POLL_S", 0.01)
+    votes = []
+
+    def other():
+        votes.append(1)
+        return [int(len(votes) < 3), int(signalled and len(votes) >= 3)]
+
+    held = SimpleNamespace(have_arrived=lambda: True, waited_s=0.0)
+    wait_together(held, CPU, Pair(other), lambda: False)
+    assert len(votes) == 3
+    assert held.waited_s > 0
 
 
 @pytest.mark.parametrize(
@@ -139,7 +188,7 @@ def test_a_signal_while_planes_are_read_ends_the_training_with_a_checkpoint(
     tmp_path, monkeypatch, on_device, kind, during
 ):
     """Reads stand still from the signal on until it is heard; most of them never happen."""
-    monkeypatch.setattr(copying, "_POLL_S", 0.01)
+    monkeypatch.setattr(copying, "POLL_S", 0.01)
     manifest = write_micrographs(tmp_path / "data", "planes", train=7)
     on_device(kind.bytes_of(open_planes(manifest)))
     expected = train(manifest, tmp_path / "whole")

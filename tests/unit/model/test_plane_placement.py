@@ -6,7 +6,8 @@ import torch
 from clearice.dataset.reader import open_planes
 from clearice.model.distributed import Processes
 from clearice.model.feed import Feed
-from clearice.model.planes.residency import ResidentPlanes, StreamedPlanes, kind_that_fits
+from clearice.model.planes.placement import kind_that_fits
+from clearice.model.planes.residency import ResidentPlanes, StreamedPlanes
 from plane_feeds import CPU, EVERYTHING, assert_same, fed, ring_bytes
 from training_data import model_settings, run_script, write_micrographs
 

@@ -1,12 +1,10 @@
 """What a training is fed with: the prepared batches of an epoch, and where they come from."""
 
-import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable
 
 import numpy as np
-import torch
 
 from clearice.dataset.manifest import read_manifest
 from clearice.dataset.plane_reader import MovedPatches
@@ -24,13 +22,8 @@ from clearice.model.epochs import (
 from clearice.model.loader import Loader
 from clearice.model.planes.offsets import RandomPlaces
 from clearice.model.planes.patch_tables import Epoch
-from clearice.model.planes.residency import (
-    GROUP,
-    KINDS,
-    StreamedPlanes,
-    TabledBatch,
-    kind_that_fits,
-)
+from clearice.model.planes.placement import hold_planes, wait_together
+from clearice.model.planes.residency import GROUP, StreamedPlanes, TabledBatch
 
 
 @dataclasses.dataclass
@@ -68,7 +61,7 @@ class Feed:
     `settings` is a section of config.yaml's `model`; `processes` (distributed.Processes) says
     which part of every batch is ours. `grid_px` is the network's alignment: with augmentation a
     patch of four grid cells or more gives up one of them, and is cut at another place every time.
-    `memory_limit_bytes` is for planes on the device (planes/residency.py), None for what is free.
+    `memory_limit_bytes` is for planes on the device (planes/placement.py), None for what is free.
     """
 
     def __init__(
@@ -101,7 +94,15 @@ class Feed:
 
     def __enter__(self):
         if self._planes is not None:
-            self._on_device = self._planes_on_all()
+            self._on_device = hold_planes(
+                self._planes,
+                self._device,
+                self._processes,
+                batch_size=self.batch_size,
+                size_px=self.size_px,
+                threads=self._settings["reader_threads"],
+                limit_bytes=self._memory_limit_bytes,
+            )
         return self
 
     def __exit__(self, *_):
@@ -110,41 +111,6 @@ class Feed:
                 source.close()
         for reader in (*self.readers.values(), *(self._planes or {}).values()):
             reader.close()
-
-    def _planes_on_all(self):
-        """Return the planes on the device, of the best kind that all processes have room for.
-
-        None where they have room for none. What is free is no promise: a kind whose memory cannot
-        be had on one of the devices is given up on all.
-        """
-        suiting = [k for k in KINDS if k.suits(self._planes["train"], self.batch_size)]
-        batch_px = self.batch_size // self._processes.world_size * self.size_px**2
-        while suiting:
-            limit = self._memory_limit_bytes
-            kind = kind_that_fits(self._planes, self._device, batch_px, limit, suiting)
-            number = self._last_of_all(len(suiting) if kind is None else suiting.index(kind))
-            if number == len(suiting):
-                break
-            planes = None
-            with contextlib.suppress(torch.OutOfMemoryError):
-                threads = self._settings["reader_threads"]
-                planes = suiting[number](self._planes, self._device, threads)
-            if not self._last_of_all(int(planes is None)):
-                return planes
-            if planes is not None:
-                planes.close()
-                torch.cuda.empty_cache()  # or what it held would not count as free
-            suiting = suiting[number + 1 :]
-        return None
-
-    def _last_of_all(self, number):
-        """Return the largest of the small numbers that the processes name here."""
-        if self._processes.all_reduce is None:
-            return number
-        named = torch.zeros(len(KINDS) + 1, dtype=torch.int64, device=self._device)
-        named[number] = 1
-        self._processes.all_reduce(named)
-        return max(n for n, count in enumerate(named.tolist()) if count)
 
     @property
     def placement(self):
@@ -173,7 +139,7 @@ class Feed:
         `grouped` is what `streams` was when the epoch began, maybe in another run: the order of
         the patches depends on it, and any order can be gone on with. `stopped`, a callable, says
         whether a signal came: a wait for planes, which may be minutes, then ends as Interrupted.
-        (Not with several processes, which must leave the same batch together: they wait.)
+        Several processes agree on it while all planes are read; for a group they wait.
         """
         count, seed = self.readers["train"].n_patches, self._settings["seed"]
         codes = shifts = None
@@ -217,8 +183,10 @@ class Feed:
             at = reader.places() if places is None else places
             epoch = Epoch(order, at, self.size_px, cut_px, codes, shifts)
             if self._on_device.can_give(reader, epoch, size):
-                alone = stopped if self._processes.world_size == 1 else None
-                tabled = self._on_device.batches(split, epoch, ours, size, first, alone)
+                if self._processes.all_reduce is not None:
+                    wait_together(self._on_device, self._device, self._processes, stopped)
+                    stopped = None  # a batch is left by all or by none
+                tabled = self._on_device.batches(split, epoch, ours, size, first, stopped)
                 for position, (batch, (_, n)) in enumerate(zip(tabled, shares, strict=True), first):
                     yield FedBatch(position, n, n == size, batch.cut, batch)
                 return

@@ -108,8 +108,8 @@ class Training:
         quiet = self.processes.rank > 0
         with (
             memory_explained(settings, self.feed.size_px, self.device),
+            Interruption() as interruption,  # before planes are read
             self.feed,
-            Interruption() as interruption,
             Progress(total, course.step_of_stage, self.last_epoch, quiet=quiet) as progress,
         ):
             session = Session(self, Path(checkpoint), interruption, progress)

@@ -8,7 +8,7 @@ import torch
 from clearice.model.interruption import Interrupted
 
 _PIECE_BYTES = 8 << 20  # of one read, and of a staging buffer
-_POLL_S = 0.5  # between two looks at whether a signal came
+POLL_S = 0.5  # between two looks at whether a signal came
 
 
 class Dropped(Exception):
@@ -30,13 +30,18 @@ class Arrival:
 
         Raises what a read raised, and Interrupted soon after `stopped` (a callable) says so.
         """
-        while not self._ended.wait(_POLL_S if stopped else None):
+        while not self._ended.wait(POLL_S if stopped else None):
             if stopped():
                 raise Interrupted
         if self._error is not None:
             raise self._error
         if self._event is not None:
             torch.cuda.current_stream(device).wait_event(self._event)
+
+    @property
+    def has_ended(self):
+        """Whether all was read, or failed."""
+        return self._ended.is_set()
 
     def drop(self):
         """Let what no thread has begun to read stay unread; return when no thread reads."""

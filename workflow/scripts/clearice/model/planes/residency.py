@@ -1,4 +1,4 @@
-"""Planes that lie on the device for a whole training, or stream through it: what fits decides.
+"""Planes that lie on the device for a whole training, or stream through it.
 
 Both give batches as tables of patches (patch_tables.py), and as tensors for an engine that reads no
 tables. On a CPU they do the same in its own memory, for tests only.
@@ -23,9 +23,6 @@ from clearice.model.planes.patch_tables import (
 
 GROUP = 8  # micrographs whose patches are shuffled together where planes are streamed
 _ALIGNMENT_BYTES = 256  # of a plane on the device
-# What is left for everything else: a fixed part and, per pixel of a batch, activations and what
-# the pool of a CUDA graph holds of them.
-_MARGIN_BYTES, _MARGIN_BYTES_PER_PX = 1 << 30, 1 << 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,22 +53,6 @@ class TabledBatch:
                 patches.append(turn(patch, row[TURN]).float()[None])
             sides.append(torch.cat(patches))
         return tuple(sides)
-
-
-def kind_that_fits(readers, device, batch_px, limit_bytes=None, kinds=None):
-    """Return the class that holds the planes of `readers` in the memory that is left, or None.
-
-    `readers` is split -> PlaneReader, `batch_px` the pixels of a batch. `limit_bytes` is the
-    memory to fill; None for what is free on a GPU, less a margin, and for nothing on a CPU.
-    `kinds` are those of KINDS to choose from, None for all.
-    """
-    kinds = KINDS if kinds is None else kinds
-    if limit_bytes is None:
-        if device.type != "cuda":
-            return None
-        free, _ = torch.cuda.mem_get_info(device)
-        limit_bytes = free - _MARGIN_BYTES - batch_px * _MARGIN_BYTES_PER_PX
-    return next((kind for kind in kinds if kind.bytes_of(readers) <= limit_bytes), None)
 
 
 class _Planes:
@@ -152,6 +133,10 @@ class ResidentPlanes(_Planes):
                 at += _pair_bytes(reader, number)
             self._starts[split] = np.array(starts, np.int64)
 
+    def have_arrived(self):
+        """Say whether all planes were read."""
+        return all(arrival.has_ended for arrival in self._arrivals)
+
     @staticmethod
     def bytes_of(readers):
         """Return how many bytes of memory that takes."""
@@ -202,6 +187,11 @@ class StreamedPlanes(_Planes):
             for reader in readers.values()
             for number in range(len(reader.segments))
         )
+
+    @staticmethod
+    def have_arrived():
+        """Say whether one need not wait for more than a group of micrographs: always."""
+        return True
 
     @staticmethod
     def suits(reader, batch_size):
