@@ -9,7 +9,8 @@ from clearice.model.distributed import Processes
 from clearice.model.feed import Feed
 from clearice.model.planes import residency
 from clearice.model.planes.patch_tables import ADDRESS, STRIDE
-from clearice.model.planes.residency import ResidentPlanes, StreamedPlanes, kind_that_fits
+from clearice.model.planes.placement import kind_that_fits
+from clearice.model.planes.residency import ResidentPlanes, StreamedPlanes
 from training_data import (
     assert_same_weights,
     model_settings,
@@ -96,8 +97,8 @@ def test_a_training_on_planes_is_that_on_patches(tmp_path, monkeypatch, kind, en
     manifest = write_micrographs(tmp_path / "planes", "planes", **words)
     limit = limits(manifest)[kind]
     monkeypatch.setattr(
-        "clearice.model.feed.kind_that_fits",
-        lambda readers, device, batch_px, _: kind_that_fits(readers, device, batch_px, limit),
+        "clearice.model.planes.placement.kind_that_fits",
+        lambda *about: kind_that_fits(*about[:3], limit, about[4]),
     )
     settings = {"deterministic": True, "epochs": 2, "engine": engine}
     trained = train(manifest, tmp_path / "1", "cuda", **settings)
@@ -116,4 +117,4 @@ def test_what_is_free_decides(tmp_path):
     planes = open_planes(write_micrographs(tmp_path, "planes"))
     free, _ = torch.cuda.mem_get_info(GPU)
     assert kind_that_fits(planes, GPU, 1024) is ResidentPlanes
-    assert kind_that_fits(planes, GPU, free >> 9) is None  # activations take all of it
+    assert kind_that_fits(planes, GPU, free >> 10) is None  # activations take all of it

@@ -9,12 +9,12 @@ import shlex
 from snakemake.io import contains_wildcard
 
 from clearice.reference.names import bundle_files
-from clearice.shards.record import FILES, LAYOUTS, PLANES
+from clearice.shards.record import FILES, LAYOUTS, PLANES, concatenates
 from clearice.slurm_jobs import remember_run
 from clearice.tsv import read_table
 
 # Planes are never copied.
-CONCATENATED = config["dataset"]["concatenate"] and config["dataset"]["layout"] != "planes"
+CONCATENATED = concatenates(config["dataset"])
 
 
 def plain(files):

@@ -166,6 +166,7 @@ def write_results(run, flags, recipe, folder):
             "cudnn": torch.backends.cudnn.version() if on_gpu else None,
             "arithmetic": flags,
             "engine": run.engine,
+            "planes": run.feed.placement,
             "settings": settings,
             "target_kind": manifest["target_kind"],
             "kept_pretrained": run.keeps_pretrained,

@@ -15,56 +15,12 @@ from clearice.model.optimization import Optimization
 from clearice.model.planes import residency
 from clearice.model.planes.offsets import RandomPlaces
 from clearice.model.planes.patch_tables import TURN
-from clearice.model.planes.residency import ResidentPlanes, StreamedPlanes, kind_that_fits
+from clearice.model.planes.residency import ResidentPlanes, StreamedPlanes
 from emulated_engine import TableEngine
+from plane_feeds import CPU, EVERYTHING, assert_same, fed, ring_bytes
 from training_data import assert_same_weights, model_settings, train, write_micrographs
 
-CPU, EVERYTHING = torch.device("cpu"), 1 << 30
 pytestmark = pytest.mark.usefixtures("one_thread", "small_groups")
-
-
-@pytest.fixture
-def small_groups(monkeypatch):
-    """Two micrographs a group, and pieces that end within a plane."""
-    monkeypatch.setattr(residency, "GROUP", 2)
-    monkeypatch.setattr("clearice.model.feed.GROUP", 2)
-    monkeypatch.setattr("clearice.model.planes.copying._PIECE_BYTES", 1000)
-
-
-def ring_bytes(manifest):
-    """Return the memory that streams a dataset and does not hold it."""
-    planes = open_planes(manifest)
-    ring, resident = StreamedPlanes.bytes_of(planes), ResidentPlanes.bytes_of(planes)
-    assert ring < resident
-    return ring
-
-
-def fed(manifest, epoch=None, *, limit=None, grid_px=1, first=0, grouped=None, **settings):
-    """Return (kind on the device, batches as (position, patches, input, target)) of a training.
-
-    Without an `epoch` those of an evaluation of the test split.
-    """
-    settings = model_settings(**{"batch_size": 4, **settings})
-    with Feed(manifest, settings, CPU, Processes(), grid_px, limit) as feed:
-        grouped = feed.streams if grouped is None else grouped
-        batches = (
-            feed.evaluation_batches("test")
-            if epoch is None
-            else feed.training_batches(epoch, first, grouped=grouped)
-        )
-        kind = type(feed._on_device)
-        return kind, [(b.position, b.patches, b.input.clone(), b.target.clone()) for b in batches]
-
-
-def assert_same(one, other):
-    assert len(one) == len(other) > 0
-    for (position, patches, *sides), (other_position, other_patches, *others) in zip(
-        one, other, strict=True
-    ):
-        assert (position, patches) == (other_position, other_patches)
-        for side, counterpart in zip(sides, others, strict=True):
-            assert side.dtype == counterpart.dtype == torch.float32
-            assert torch.equal(side, counterpart)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
@@ -119,7 +75,7 @@ def test_a_streamed_epoch_takes_each_patch_once_and_micrographs_in_groups(tmp_pa
     assert_same(fed(manifest, None, limit=limit)[1], fed(manifest, None)[1])
 
 
-@pytest.mark.parametrize("batch_size", [5, 50])  # 50: more than a micrograph has, in two groups
+@pytest.mark.parametrize("batch_size", [5, 40])  # 40: more than a micrograph has, in two groups
 @pytest.mark.parametrize("grouped", [False, True])
 def test_an_epoch_goes_on_in_its_order_wherever_planes_lie_now(tmp_path, grouped, batch_size):
     manifest = write_micrographs(tmp_path, "planes", train=6)
@@ -132,19 +88,6 @@ def test_an_epoch_goes_on_in_its_order_wherever_planes_lie_now(tmp_path, grouped
             assert kind is wanted
             assert_same(rest, whole[first:])
         assert fed(manifest, 1, limit=limit, first=len(whole), **words)[1] == []
-
-
-def test_what_fits_decides(tmp_path):
-    planes = open_planes(write_micrographs(tmp_path, "planes", train=7))
-    ring, everything = StreamedPlanes.bytes_of(planes), ResidentPlanes.bytes_of(planes)
-    for limit, kind in (
-        (everything, ResidentPlanes),
-        (everything - 1, StreamedPlanes),
-        (ring, StreamedPlanes),
-        (ring - 1, None),
-        (None, None),  # of a CPU
-    ):
-        assert kind_that_fits(planes, CPU, 4 * 16**2, limit) is kind
 
 
 def test_processes_share_the_batches_of_one(tmp_path):
@@ -230,19 +173,6 @@ def test_bad_pixels_are_placed_where_they_were_cut(tmp_path):
                     y, x = (int(text.split(f"{axis} ")[1].split(",")[0]) for axis in "yx")
                     assert y <= 20 < y + 16
                     assert x <= 30 < x + 16
-
-
-@pytest.fixture
-def on_device(monkeypatch):
-    """Return a function that lets trainings on the CPU hold or stream their planes."""
-
-    def limit_to(limit):
-        monkeypatch.setattr(
-            "clearice.model.feed.kind_that_fits",
-            lambda readers, device, batch_px, _: kind_that_fits(readers, device, batch_px, limit),
-        )
-
-    return limit_to
 
 
 def test_a_training_ends_in_the_same_weights_from_patches_and_from_planes(tmp_path, on_device):

@@ -14,6 +14,7 @@ import zlib
 from clearice.errors import InputError
 from clearice.files import open_regular
 from clearice.micrographs.mrc_header import HEADER_BYTES, parse_header
+from clearice.shards.record import concatenates
 
 UNKNOWN_PX = (8184, 11520)  # height, width before the first micrograph is there: a K3's, doubled
 LONGEST_MIN = 1440  # most partitions allow a day; a training continues from its checkpoint
@@ -150,9 +151,7 @@ def _listed(job):
 
 
 def _concatenated(job):
-    section = job.config["dataset"]
-    copied = section["concatenate"] and section["layout"] != "planes"
-    mb = job.patches_mb(job.run_sizes()) if copied else 0
+    mb = job.patches_mb(job.run_sizes()) if concatenates(job.config["dataset"]) else 0
     return 160 + 0.02 * job.n_micrographs, mb / 600, mb
 
 

@@ -18,7 +18,7 @@ from clearice.micrographs.pixels.float16 import require_float16_of_a_sample
 from clearice.micrographs.whole_set.collection import Member, compare, entry_warnings, in_words
 from clearice.micrographs.whole_set.copies import find_copies, several_names
 from clearice.shards.patches import count_patches
-from clearice.shards.record import FILES
+from clearice.shards.record import FILES, concatenates
 
 GIB = 2**30
 FOLDERS = {
@@ -114,14 +114,13 @@ def bytes_to_write(config, planned):
     shards = {"patches": patches, "planes": planes}.get(
         section["layout"], list(map(sum, zip(patches, planes, strict=True)))
     )
-    copied = section["concatenate"] and section["layout"] != "planes"
     pixels = [(m.height_px or 0) * (m.width_px or 0) if m.n_patches else 0 for m in planned]
     files = {"simulation": 3, "empiar": 1, "files": 0}[config["micrographs"]["source"]]
     denoised = ITEM_BYTES[config["denoised"]["dtype"]] if config["denoised"]["enabled"] else 0
     return {
         "micrographs": [4 * files * count for count in pixels],
         "shards": shards,
-        "dataset": patches if copied else [0] * len(shards),
+        "dataset": patches if concatenates(section) else [0] * len(shards),
         "denoised": [denoised * count for count in pixels],
     }
 

@@ -81,6 +81,10 @@ class PlaneReader(SplitReader):
         """Read the plane of a segment from a byte on into all of `buffer`, a memoryview."""
         self.fill(self.segments[number]["planes"][f"{side}_file"], first_byte, buffer)
 
+    def segments_of(self, indices):
+        """Return the number of the segment of each of the patches `indices`: int64 (n,)."""
+        return np.searchsorted(self._first_patches, indices, side="right") - 1
+
     def plane_bytes(self, number):
         """Return the bytes of each of the two planes of a segment."""
         return plane_bytes(self.dtype.name, self.segments[number]["planes"])

@@ -1,7 +1,9 @@
 """Which patches make a batch, in which order, and how each is turned: all from the seed.
 
-Everything here is a function of (seed, epoch) alone, so that it is the same for any number of
-threads, buffers and processes, and for a training that was interrupted.
+Everything here is a function of (seed, epoch) and the dataset alone, so that it is the same for any
+number of threads, buffers and processes, and for a training that was interrupted. There are two
+orders, though: that of planes which stream through a GPU is grouped_order, and the memory that is
+free when a training begins decides whether they do.
 """
 
 import numpy as np

@@ -1,6 +1,10 @@
 """The error of a network over a whole split, without a step."""
 
+import contextlib
+
 import torch
+
+from clearice.model.interruption import Interrupted
 
 
 def squared_errors(feed, optimization, split, processes, interruption):
@@ -13,12 +17,13 @@ def squared_errors(feed, optimization, split, processes, interruption):
     count = -(-n_patches // batch_size)
     device = optimization.device
     sums = torch.zeros(count + 1, dtype=torch.float64, device=device)  # the last: interrupted
-    for batch in feed.evaluation_batches(split):
-        error = optimization.error_sum_on(batch)
-        sums[batch.position] = error
-        if interruption.signal is not None and processes.world_size == 1:
-            break
-    sums[-1] = float(interruption.signal is not None)
+    with contextlib.suppress(Interrupted):
+        for batch in feed.evaluation_batches(split, interruption.has_signal):
+            error = optimization.error_sum_on(batch)
+            sums[batch.position] = error
+            if interruption.has_signal() and processes.world_size == 1:
+                break
+    sums[-1] = float(interruption.has_signal())
     if processes.all_reduce is not None:
         processes.all_reduce(sums)
     *errors, interrupted = sums.tolist()

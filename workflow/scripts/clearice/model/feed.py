@@ -5,7 +5,6 @@ import functools
 from collections.abc import Callable
 
 import numpy as np
-import torch
 
 from clearice.dataset.manifest import read_manifest
 from clearice.dataset.plane_reader import MovedPatches
@@ -23,13 +22,8 @@ from clearice.model.epochs import (
 from clearice.model.loader import Loader
 from clearice.model.planes.offsets import RandomPlaces
 from clearice.model.planes.patch_tables import Epoch
-from clearice.model.planes.residency import (
-    GROUP,
-    KINDS,
-    StreamedPlanes,
-    TabledBatch,
-    kind_that_fits,
-)
+from clearice.model.planes.placement import hold_planes, wait_together
+from clearice.model.planes.residency import GROUP, StreamedPlanes, TabledBatch
 
 
 @dataclasses.dataclass
@@ -67,7 +61,7 @@ class Feed:
     `settings` is a section of config.yaml's `model`; `processes` (distributed.Processes) says
     which part of every batch is ours. `grid_px` is the network's alignment: with augmentation a
     patch of four grid cells or more gives up one of them, and is cut at another place every time.
-    `memory_limit_bytes` is for planes on the device (planes/residency.py), None for what is free.
+    `memory_limit_bytes` is for planes on the device (planes/placement.py), None for what is free.
     """
 
     def __init__(
@@ -99,9 +93,16 @@ class Feed:
             self._random = RandomPlaces(self._planes["train"])
 
     def __enter__(self):
-        if (kind := self._kind_on_all()) is not None:
-            threads = self._settings["reader_threads"]
-            self._on_device = kind(self._planes, self._device, threads)
+        if self._planes is not None:
+            self._on_device = hold_planes(
+                self._planes,
+                self._device,
+                self._processes,
+                batch_size=self.batch_size,
+                size_px=self.size_px,
+                threads=self._settings["reader_threads"],
+                limit_bytes=self._memory_limit_bytes,
+            )
         return self
 
     def __exit__(self, *_):
@@ -111,19 +112,15 @@ class Feed:
         for reader in (*self.readers.values(), *(self._planes or {}).values()):
             reader.close()
 
-    def _kind_on_all(self):
-        """Return how planes lie on the devices of all processes; None where they don't."""
+    @property
+    def placement(self):
+        """Where the planes lie: resident or streamed (on the device), or read by the loader.
+
+        None for a dataset without planes.
+        """
         if self._planes is None:
             return None
-        batch_px = self.batch_size // self._processes.world_size * self.size_px**2
-        kind = kind_that_fits(self._planes, self._device, batch_px, self._memory_limit_bytes)
-        if self._processes.all_reduce is None:
-            return kind
-        fits = [kind is not None and KINDS.index(kind) <= n for n in range(len(KINDS))]
-        counts = torch.tensor(fits, dtype=torch.int64, device=self._device)
-        self._processes.all_reduce(counts)
-        everywhere = (counts == self._processes.world_size).tolist()
-        return next((kind for kind, on_all in zip(KINDS, everywhere, strict=True) if on_all), None)
+        return "loader" if self._on_device is None else self._on_device.name
 
     @property
     def streams(self):
@@ -136,11 +133,13 @@ class Feed:
         sources = self._on_device, self._loader
         return sum(source.waited_s for source in sources if source is not None)
 
-    def training_batches(self, epoch, first=0, *, grouped=False):
+    def training_batches(self, epoch, first=0, *, grouped=False, stopped=None):
         """Yield the batches of an epoch from number `first` on, shuffled and turned.
 
         `grouped` is what `streams` was when the epoch began, maybe in another run: the order of
-        the patches depends on it, and any order can be gone on with.
+        the patches depends on it, and any order can be gone on with. `stopped`, a callable, says
+        whether a signal came: a wait for planes, which may be minutes, then ends as Interrupted.
+        Several processes agree on it while all planes are read; for a group they wait.
         """
         count, seed = self.readers["train"].n_patches, self._settings["seed"]
         codes = shifts = None
@@ -151,11 +150,11 @@ class Feed:
         if self.training_size_px < self.size_px:
             shifts = epoch_shifts(count, seed, epoch, self._grid_px)
         order, places = self._order("train", epoch, grouped), self._places_of(epoch)
-        return self._batches("train", order, first, codes, shifts, places)
+        return self._batches("train", order, first, stopped, codes, shifts, places)
 
-    def evaluation_batches(self, split):
-        """Yield all patches of `split` in their order, as they are."""
-        return self._batches(split, self._order(split), 0)
+    def evaluation_batches(self, split, stopped=None):
+        """Yield all patches of `split` in their order, as they are; `stopped` as in training."""
+        return self._batches(split, self._order(split), 0, stopped)
 
     def _order(self, split, epoch=None, grouped=False):
         """Return the order of the patches: shuffled in a training `epoch`, else as they are."""
@@ -172,7 +171,7 @@ class Feed:
         """Return where the training patches of an epoch are cut, None for the grid."""
         return self._random and self._random.of_epoch(self._settings["seed"], epoch)
 
-    def _batches(self, split, order, first, codes=None, shifts=None, places=None):
+    def _batches(self, split, order, first, stopped, codes=None, shifts=None, places=None):
         size = self._settings["batch_size"]
         shares = batches_of(
             order, size, rank=self._processes.rank, world_size=self._processes.world_size
@@ -184,7 +183,10 @@ class Feed:
             at = reader.places() if places is None else places
             epoch = Epoch(order, at, self.size_px, cut_px, codes, shifts)
             if self._on_device.can_give(reader, epoch, size):
-                tabled = self._on_device.batches(split, epoch, ours, size, first)
+                if self._processes.all_reduce is not None:
+                    wait_together(self._on_device, self._device, self._processes, stopped)
+                    stopped = None  # a batch is left by all or by none
+                tabled = self._on_device.batches(split, epoch, ours, size, first, stopped)
                 for position, (batch, (_, n)) in enumerate(zip(tabled, shares, strict=True), first):
                     yield FedBatch(position, n, n == size, batch.cut, batch)
                 return

@@ -6,6 +6,10 @@ import threading
 from clearice.stopping import leave_terminal, stopping_signals
 
 
+class Interrupted(Exception):
+    """A signal ended a wait for data: a training ends where it is, without that batch."""
+
+
 class Interruption:
     """While entered, the first signal that asks to end sets `signal`; later ones change nothing.
 
@@ -27,6 +31,10 @@ class Interruption:
     def __exit__(self, *_):
         for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    def has_signal(self):
+        """Say whether a signal asked to end."""
+        return self.signal is not None
 
     def _note(self, number, _frame):
         leave_terminal()

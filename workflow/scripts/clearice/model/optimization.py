@@ -246,7 +246,7 @@ class _StepGraph:
         self._input, self._target = input_patches.clone(), target_patches.clone()
         self._graph = torch.cuda.CUDAGraph()
         torch.cuda.synchronize()
-        # thread_local: the loader's threads do nothing on the device, but are not ours to forbid
+        # thread_local: meanwhile the threads of PlaneCopier launch copies on a stream of their own
         with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
             self._loss = step(self._input, self._target, pixels, True)
 

@@ -7,6 +7,7 @@ import time
 from clearice.errors import InputError
 from clearice.model.evaluation import squared_errors
 from clearice.model.history import EpochTotals, utc_now
+from clearice.model.interruption import Interrupted
 from clearice.model.late_losses import LateLosses
 from clearice.model.memory import peak_device_mib, peak_host_mib
 from clearice.model.progress import describe_row
@@ -51,8 +52,13 @@ class Session:
         late, clock = LateLosses(self._device), _Clock(self._feed, course.totals)
         if not course.batch:
             course.grouped = self._feed.streams
-        fed = self._feed.training_batches(course.epoch, course.batch, grouped=course.grouped)
-        with contextlib.closing(fed) as batches:
+        fed = self._feed.training_batches(
+            course.epoch,
+            course.batch,
+            grouped=course.grouped,
+            stopped=self._interruption.has_signal,
+        )
+        with contextlib.suppress(Interrupted), contextlib.closing(fed) as batches:
             for batch in batches:
                 report = self._step(batch)
                 course.batch, course.step = course.batch + 1, course.step + 1
@@ -65,6 +71,8 @@ class Session:
                     self._save(stop)
         self._note(late.drain())
         clock.read()
+        if course.batch < self._feed.batches_per_epoch:  # a signal ended the wait for planes
+            self._save(stop=True)
 
     def _step(self, batch):
         self._optimization.set_learning_rate(self._course.step_of_stage)

@@ -108,8 +108,8 @@ class Training:
         quiet = self.processes.rank > 0
         with (
             memory_explained(settings, self.feed.size_px, self.device),
+            Interruption() as interruption,  # before planes are read
             self.feed,
-            Interruption() as interruption,
             Progress(total, course.step_of_stage, self.last_epoch, quiet=quiet) as progress,
         ):
             session = Session(self, Path(checkpoint), interruption, progress)
@@ -138,7 +138,11 @@ def _initial_network(architecture, settings, stage):
 
 
 def _identity(architecture, settings, manifest, stage):
-    """Return, as a flat dict, all that the weights after a given step depend on."""
+    """Return, as a flat dict, all settings and data that the weights after a given step depend on.
+
+    Where they may still differ: rounding (device, engine), and the order of the patches of an
+    epoch that began with planes streaming through the device (Course.grouped).
+    """
     scheduled = settings["learning_rate_schedule"] != "constant" or settings["average_weights"]
     return {
         **{key: value for key, value in settings.items() if key not in _FREE_SETTINGS},

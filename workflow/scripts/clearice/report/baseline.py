@@ -42,6 +42,7 @@ def _training(name, record, history, model):
         ("optimizer", f"{settings['optimizer']}, learning rate {settings['learning_rate']:g}"),
         ("batch", f"{settings['batch_size']} patches of {record['patch_size_px']} px"),
         ("precision", settings["precision"]),
+        ("planes", record.get("planes")),
         ("target", record["target_kind"]),
         ("weights", "pretrained, kept" if record["kept_pretrained"] else None),
         ("epochs", last["epoch"]),

@@ -16,6 +16,16 @@ PATCHES = {"input": "input.bin", "target": "target.bin"}
 PLANES = {"input_plane": "input.plane", "target_plane": "target.plane"}
 FILES = PATCHES | PLANES  # name in a record -> what follows the micrograph's key
 LAYOUTS = {"patches": PATCHES, "planes": PLANES, "both": FILES}  # by dataset.layout
+
+
+def concatenates(section):
+    """Say whether the patches of the shards are copied into files of the dataset.
+
+    `section` is config.yaml's `dataset`. Planes are read where they lie.
+    """
+    return section["concatenate"] and section["layout"] != "planes"
+
+
 # fmt: off
 _KEYS = [
     "format_version", "micrograph", "status", "reason", "warnings", "checks", "input", "target",

@@ -5,7 +5,14 @@ import threading
 
 import torch
 
+from clearice.model.interruption import Interrupted
+
 _PIECE_BYTES = 8 << 20  # of one read, and of a staging buffer
+POLL_S = 0.5  # between two looks at whether a signal came
+
+
+class Dropped(Exception):
+    """A plane is not read any more: nobody waits for it."""
 
 
 class Arrival:
@@ -14,22 +21,31 @@ class Arrival:
     def __init__(self, count):
         self._left, self._lock = count, threading.Lock()
         self._ended, self._event, self._error = threading.Event(), None, None
+        self.is_dropped = False
         if not count:
             self._ended.set()
 
-    def wait(self, device):
+    def wait(self, device, stopped=None):
         """Wait for the reads, and let the device's current stream wait for the copies.
 
-        Raises what a read raised.
+        Raises what a read raised, and Interrupted soon after `stopped` (a callable) says so.
         """
-        self._ended.wait()
+        while not self._ended.wait(POLL_S if stopped else None):
+            if stopped():
+                raise Interrupted
         if self._error is not None:
             raise self._error
         if self._event is not None:
             torch.cuda.current_stream(device).wait_event(self._event)
 
-    def settle(self):
-        """Wait for the reads alone, whatever became of them."""
+    @property
+    def has_ended(self):
+        """Whether all was read, or failed."""
+        return self._ended.is_set()
+
+    def drop(self):
+        """Let what no thread has begun to read stay unread; return when no thread reads."""
+        self.is_dropped = True
         self._ended.wait()
 
     def count_piece(self, stream, error=None):
@@ -40,23 +56,29 @@ class Arrival:
             if self._left:
                 return
             if stream is not None:
-                self._event = torch.cuda.Event()
-                self._event.record(stream)
+                try:
+                    self._event = torch.cuda.Event()
+                    self._event.record(stream)
+                except BaseException as failed:  # whoever waits must hear of it
+                    self._error = self._error or failed
         self._ended.set()
 
 
 class PlaneCopier:
     """Threads that read planes; on a GPU through pinned buffers, on one copy stream.
 
-    On a CPU they read into the destination itself.
+    On a CPU they read into the destination itself. What their buffers lack is raised here.
     """
 
     def __init__(self, device, threads):
         self._device, self._tasks = device, queue.SimpleQueue()
-        self._stream = None
+        self._stream, self._closing, buffers = None, threading.Event(), [None] * threads
         if device.type == "cuda":
             self._stream = torch.cuda.Stream(device)
-        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(threads)]
+            buffers = [[_Staging(self._stream) for _ in range(2)] for _ in range(threads)]
+        self._threads = [
+            threading.Thread(target=self._work, args=(staging,), daemon=True) for staging in buffers
+        ]
         for thread in self._threads:
             thread.start()
 
@@ -80,33 +102,42 @@ class PlaneCopier:
         return arrival
 
     def close(self):
-        """End the threads, when what they have been asked for is read."""
+        """End the threads, and the copies: the memory that they write to may be freed then.
+
+        What no thread has begun to read stays unread.
+        """
+        self._closing.set()
         for _ in self._threads:
             self._tasks.put(None)
         for thread in self._threads:
             thread.join()
-
-    def _work(self):
-        """Read one piece after the other, until a None."""
-        staging = None
         if self._stream is not None:
-            torch.cuda.set_device(self._stream.device)  # a thread begins with the first of all
-            staging = [_Staging(self._stream) for _ in range(2)]
+            self._stream.synchronize()
+
+    def _work(self, staging):
+        """Bring one piece after the other, until a None; `staging` is a pair, None on a CPU."""
         while (task := self._tasks.get()) is not None:
-            arrival, after, (reader, number, side, first, destination) = task
+            arrival, after, piece = task
             try:
-                if staging is None:
-                    buffer = memoryview(destination.numpy())
-                    reader.read_plane(number, side, first, buffer)
-                else:
-                    staging.reverse()
-                    buffer = staging[0].buffer_of(len(destination))
-                    reader.read_plane(number, side, first, buffer)
-                    staging[0].copy_to(destination, after)
+                if arrival.is_dropped or self._closing.is_set():
+                    raise Dropped
+                self._bring(piece, staging, after)
             except BaseException as error:  # it is the consumer's: it waits for the plane
                 arrival.count_piece(None, error)
             else:
                 arrival.count_piece(self._stream)
+
+    def _bring(self, piece, staging, after):
+        """Read a piece into its destination; on a GPU launch its copy there."""
+        reader, number, side, first, destination = piece
+        if staging is None:
+            reader.read_plane(number, side, first, memoryview(destination.numpy()))
+            return
+        torch.cuda.set_device(self._stream.device)  # a thread begins with the first of all
+        staging.reverse()
+        buffer = staging[0].buffer_of(len(destination))
+        reader.read_plane(number, side, first, buffer)
+        staging[0].copy_to(destination, after)
 
 
 class _Staging:

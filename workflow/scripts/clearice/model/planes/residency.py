@@ -1,7 +1,7 @@
-"""Planes that lie on the device for a whole training, or stream through it: what fits decides.
+"""Planes that lie on the device for a whole training, or stream through it.
 
 Both give batches as tables of patches (patch_tables.py), and as tensors for an engine that reads no
-tables. On a CPU they do the same in its own memory, for tests alone.
+tables. On a CPU they do the same in its own memory, for tests only.
 """
 
 import dataclasses
@@ -23,8 +23,6 @@ from clearice.model.planes.patch_tables import (
 
 GROUP = 8  # micrographs whose patches are shuffled together where planes are streamed
 _ALIGNMENT_BYTES = 256  # of a plane on the device
-# What is left for everything else: a fixed part and, per pixel of a batch, activations.
-_MARGIN_BYTES, _MARGIN_BYTES_PER_PX = 1 << 30, 1 << 9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,42 +30,29 @@ class TabledBatch:
     """The patches of one batch on the device; valid until the next one is asked for.
 
     `table` is int64 (n, 4) on the device, of patch_tables.patch_table, over planes of `dtype`, the
-    dataset's; `cut_px` is the side of a patch.
+    dataset's; `cut_px` is the side of a patch. `host_table` is the same table in NumPy, and
+    `memory`, (elements,) of `dtype` on the device, what its addresses (bytes) lie in.
     """
 
     table: torch.Tensor
     dtype: torch.dtype
     cut_px: int
-    _rows: np.ndarray
-    _memory: torch.Tensor
+    host_table: np.ndarray
+    memory: torch.Tensor
 
     def cut(self):
         """Return the patches as two tensors, turned: (n, 1, cut_px, cut_px) float32 each."""
         shape = (1, self.cut_px, self.cut_px)
         sides = []
         for column in (ADDRESS, TARGET_ADDRESS):
-            patches = [torch.empty((0, *shape), device=self._memory.device)]
-            for row in self._rows.tolist():
-                first = (row[column] - self._memory.data_ptr()) // self.dtype.itemsize
+            patches = [torch.empty((0, *shape), device=self.memory.device)]
+            for row in self.host_table.tolist():
+                first = (row[column] - self.memory.data_ptr()) // self.dtype.itemsize
                 strides = (0, row[STRIDE], 1)
-                patch = torch.as_strided(self._memory, shape, strides, first)
+                patch = torch.as_strided(self.memory, shape, strides, first)
                 patches.append(turn(patch, row[TURN]).float()[None])
             sides.append(torch.cat(patches))
         return tuple(sides)
-
-
-def kind_that_fits(readers, device, batch_px, limit_bytes=None):
-    """Return the class that holds the planes of `readers` in the memory that is left, or None.
-
-    `readers` is split -> PlaneReader, `batch_px` the pixels of a batch. `limit_bytes` is the
-    memory to fill; None for what is free on a GPU, less a margin, and for nothing on a CPU.
-    """
-    if limit_bytes is None:
-        if device.type != "cuda":
-            return None
-        free, _ = torch.cuda.mem_get_info(device)
-        limit_bytes = free - _MARGIN_BYTES - batch_px * _MARGIN_BYTES_PER_PX
-    return next((kind for kind in KINDS if kind.bytes_of(readers) <= limit_bytes), None)
 
 
 class _Planes:
@@ -98,9 +83,8 @@ class _Planes:
     def _table(self, split, epoch, indices, starts):
         """Return the table of patches; `starts` says where the planes of each segment begin."""
         reader, itemsize = self._readers[split], self._dtype.itemsize
-        first = [segment["first_patch"] for segment in reader.segments]
-        numbers = np.searchsorted(first, indices, side="right") - 1
-        steps = [_aligned(reader.plane_bytes(number)) for number in range(len(first))]
+        numbers, count = reader.segments_of(indices), len(reader.segments)
+        steps = [_aligned(reader.plane_bytes(number)) for number in range(count)]
         addresses = self._bytes.data_ptr() + starts[numbers][:, None]
         addresses = addresses + np.array(steps, np.int64)[numbers][:, None] * np.arange(2)
         strides = np.array([segment["planes"]["width_px"] for segment in reader.segments])
@@ -114,19 +98,29 @@ class _Planes:
         table = torch.from_numpy(rows).to(self._device)  # once an epoch
         ends = np.cumsum([len(share) for share in shares])
         return [
-            TabledBatch(table[a:b], self._dtype, epoch.cut_px, rows[a:b], self._memory)
+            TabledBatch(
+                table=table[a:b],
+                dtype=self._dtype,
+                cut_px=epoch.cut_px,
+                host_table=rows[a:b],
+                memory=self._memory,
+            )
             for a, b in zip([0, *ends[:-1]], ends, strict=True)
         ]
 
-    def _wait(self, arrivals):
+    def _wait(self, arrivals, stopped):
         started = time.perf_counter()
-        for arrival in arrivals:
-            arrival.wait(self._device)
-        self.waited_s += time.perf_counter() - started
+        try:
+            for arrival in arrivals:
+                arrival.wait(self._device, stopped)
+        finally:
+            self.waited_s += time.perf_counter() - started
 
 
 class ResidentPlanes(_Planes):
     """All planes of all splits, read once."""
+
+    name = "resident"  # in training.json
 
     def __init__(self, readers, device, threads):
         super().__init__(readers, device, threads)
@@ -139,6 +133,10 @@ class ResidentPlanes(_Planes):
                 at += _pair_bytes(reader, number)
             self._starts[split] = np.array(starts, np.int64)
 
+    def have_arrived(self):
+        """Say whether all planes were read."""
+        return all(arrival.has_ended for arrival in self._arrivals)
+
     @staticmethod
     def bytes_of(readers):
         """Return how many bytes of memory that takes."""
@@ -149,24 +147,24 @@ class ResidentPlanes(_Planes):
         )
 
     @staticmethod
+    def suits(reader, batch_size):
+        """Say whether a training on a split can be fed: any can."""
+        return True
+
+    @staticmethod
     def can_give(reader, epoch, batch_size):
         """Say whether the order of an epoch can be had: any."""
         return True
 
-    def batches(self, split, epoch, shares, batch_size, first=0):
+    def batches(self, split, epoch, shares, batch_size, first=0, stopped=None):
         """Yield a TabledBatch for each of `shares`, the indices of this process in each batch.
 
-        `epoch` is a patch_tables.Epoch; `first` the number of the first share in it.
+        `epoch` is a patch_tables.Epoch; `first` the number of the first share in it. `stopped`, a
+        callable, says whether to raise Interrupted instead of waiting for planes.
         """
-        self._wait(self._arrivals)
+        self._wait(self._arrivals, stopped)
         self._arrivals = []
         yield from self._batches(split, epoch, shares, self._starts[split])
-
-    def close(self):
-        """End the threads and give back the memory."""
-        for arrival in self._arrivals:
-            arrival.settle()
-        super().close()
 
 
 class StreamedPlanes(_Planes):
@@ -174,6 +172,8 @@ class StreamedPlanes(_Planes):
 
     A group's memory is written again when the last batch that has patches of it is done.
     """
+
+    name = "streamed"  # in training.json
 
     @classmethod
     def bytes_of(cls, readers):
@@ -189,6 +189,20 @@ class StreamedPlanes(_Planes):
         )
 
     @staticmethod
+    def have_arrived():
+        """Say whether one need not wait for more than a group of micrographs: always."""
+        return True
+
+    @staticmethod
+    def suits(reader, batch_size):
+        """Say whether no batch of a training on a split needs a third group of micrographs.
+
+        None does where every group has a batch of patches, whichever micrographs it is dealt.
+        """
+        counts = sorted(segment["n_patches"] for segment in reader.segments)
+        return len(counts) <= 2 * GROUP or sum(counts[:GROUP]) >= batch_size
+
+    @staticmethod
     def can_give(reader, epoch, batch_size):
         """Say whether the order keeps to groups, and no batch needs more than two of them."""
         _, groups = _grouped(reader, epoch.order)
@@ -196,10 +210,11 @@ class StreamedPlanes(_Planes):
         spans = groups[ends] - groups[::batch_size]
         return bool((np.diff(groups) >= 0).all() and spans.max() <= 1)
 
-    def batches(self, split, epoch, shares, batch_size, first=0):
+    def batches(self, split, epoch, shares, batch_size, first=0, stopped=None):
         """Yield a TabledBatch for each of `shares`, the indices of this process in each batch.
 
-        `epoch` is a patch_tables.Epoch; `first` the number of the first share in it.
+        `epoch` is a patch_tables.Epoch; `first` the number of the first share in it. `stopped`, a
+        callable, says whether to raise Interrupted instead of waiting for planes.
         """
         reader = self._readers[split]
         sequence, groups = _grouped(reader, epoch.order)
@@ -221,12 +236,13 @@ class StreamedPlanes(_Planes):
                     begin(begun, event)
                     begun += 1
                 for group in range(members[0], members[-1] + 1):
-                    self._wait(under_way.pop(group, ()))
+                    self._wait(under_way.get(group, ()), stopped)
+                    under_way.pop(group, None)
                 yield batch
         finally:  # reads that nobody will ask for write into the memory
             for arrivals in under_way.values():
                 for arrival in arrivals:
-                    arrival.settle()
+                    arrival.drop()
 
     def _event(self):
         """Return an event at the end of what the device has to do by now; None on a CPU."""
@@ -242,11 +258,10 @@ KINDS = (ResidentPlanes, StreamedPlanes)  # the better first
 
 def _grouped(reader, order):
     """Return (segments in the order in which they come, group of each patch of `order`)."""
-    first = [segment["first_patch"] for segment in reader.segments]
-    numbers = np.searchsorted(first, order, side="right") - 1
+    numbers = reader.segments_of(order)
     present, met_at = np.unique(numbers, return_index=True)
     sequence = present[np.argsort(met_at)]
-    rank = np.zeros(len(first), np.int64)
+    rank = np.zeros(len(reader.segments), np.int64)
     rank[sequence] = np.arange(len(sequence))
     return sequence, rank[numbers] // GROUP
 
