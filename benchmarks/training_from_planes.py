@@ -122,6 +122,7 @@ def epoch_of(feed, device, precision, engine):
         learning_rate=1e-3,
         precision=precision,
         engine=engine,
+        images=feed.images,
     )
     late, losses = LateLosses(device), []
 

@@ -5,6 +5,7 @@ import functools
 from collections.abc import Callable
 
 import numpy as np
+import torch
 
 from clearice.dataset.manifest import read_manifest
 from clearice.dataset.plane_reader import MovedPatches
@@ -121,6 +122,11 @@ class Feed:
         if self._planes is None:
             return None
         return "loader" if self._on_device is None else self._on_device.name
+
+    @property
+    def images(self):
+        """The type of the pixels that an engine may read where they lie: planes', else float32."""
+        return torch.float32 if self._planes is None else getattr(torch, self.manifest["dtype"])
 
     @property
     def streams(self):

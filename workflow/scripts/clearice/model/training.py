@@ -50,6 +50,7 @@ class Training:
             precision=settings["precision"],
             all_reduce=processes.all_reduce,
             engine=self._engine(network),
+            images=self.feed.images,
             schedule=settings["learning_rate_schedule"],
             average_weights=settings["average_weights"],
             total_steps=self.feed.batches_per_epoch * stage.epochs(settings),
