@@ -9,6 +9,7 @@ By hand: python benchmarks/report_of_many.py   (--case pairs takes a minute)
 import argparse
 import os
 import resource
+import shutil
 import sys
 import tempfile
 import time
@@ -119,7 +120,9 @@ def measure_case(count, side_px, has_pixels):
             figures = {"micrographs": count, "side_px": side_px, "processes": PROCESSES}
             figures["draw_all"] = timed(draw_micrographs, **job)
             figures["draw_none"] = timed(draw_micrographs, **job)
-            os.utime(f"{names[1]}_EVN.mrc", ns=(1, 1))
+            changed = f"{names[1]}_EVN.mrc"  # a file of its own: others are links to it
+            shutil.copyfile(changed, "copy")
+            os.replace("copy", changed)
             figures["draw_changed"] = timed(draw_micrographs, **job)
             figures["page"] = timed(report, **run.arguments)
             figures["page_of_one_bytes"] = (pages / f"{names[0]}.html").stat().st_size
@@ -155,6 +158,7 @@ def table(found):
         ("draw all (s)", lambda f: f"{f['draw_all']['s']:.1f}"),
         ("CPU for each (ms)", lambda f: f"{1e3 * f['draw_all']['cpu_s'] / f['micrographs']:.0f}"),
         ("draw none of them (s)", lambda f: f"{f['draw_none']['s']:.1f}"),
+        ("draw the one that changed (s)", lambda f: f"{f['draw_changed']['s']:.1f}"),
         ("write the page (s)", lambda f: f"{f['page']['s']:.1f}"),
         ("the page (MB)", lambda f: f"{f['in_chromium']['bytes'] / 1e6:.1f}"),
         ("opened in Chromium (s)", lambda f: f"{f['in_chromium']['open_s']:.2f}"),
