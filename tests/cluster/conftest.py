@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -90,8 +91,8 @@ class Run:
     @property
     def run_id(self):
         """The name of its jobs."""
-        (line,) = [x for x in self.said.splitlines() if x.startswith("SLURM run ID: ")]
-        return line.removeprefix("SLURM run ID: ")
+        (name,) = re.findall(r"^[0-9:]{8}  SLURM run ID: (\S+)$", self.said, re.MULTILINE)
+        return name
 
     def wait(self, status=0):
         """Wait until it ends with that exit status; return what it said."""
