@@ -27,7 +27,7 @@ rule draw_micrographs:
         "results/report/draw_micrographs.benchmark.tsv"
     conda:
         "../../envs/report.yaml"
-    threads: 4  # processes; more wait for the disk
+    threads: 2  # processes; a node of a cluster may have no more
     resources:
         **asks("draw_micrographs"),
     params:
