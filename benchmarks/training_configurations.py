@@ -141,15 +141,7 @@ def measure_ours(manifests, device, plan, options):
     started = time.perf_counter()
     deterministic = options.get("deterministic", False)
     set_precision(options["precision"], deterministic)
-    torch.manual_seed(0)
-    optimization = Optimization(
-        build_network("simple_cnn"),
-        device,
-        optimizer="adam",
-        learning_rate=1e-3,
-        precision=options["precision"],
-        engine=options["engine"],
-    )
+    optimization = our_optimization(device, options["precision"], options["engine"])
     late, pixels = LateLosses(device), BATCH * plan["size_px"] ** 2
 
     def step(pair):
@@ -181,6 +173,20 @@ def measure_ours(manifests, device, plan, options):
         **memory(device),
         **found,
     }
+
+
+def our_optimization(device, precision, engine, images=torch.float32):
+    """Return the Optimization of a training, with the same initial weights every time."""
+    torch.manual_seed(0)
+    return Optimization(
+        build_network("simple_cnn"),
+        device,
+        optimizer="adam",
+        learning_rate=1e-3,
+        precision=precision,
+        engine=engine,
+        images=images,
+    )
 
 
 def endless_batches(feed):

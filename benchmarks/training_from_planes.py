@@ -30,7 +30,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow" / "scrip
 import numpy as np
 import torch
 from measuring import SCRIPTS, Stopwatch, environment, print_figures, run_process, summary
-from training_configurations import batches_in_memory, memory, model_settings
+from training_configurations import (
+    batches_in_memory,
+    memory,
+    model_settings,
+    our_optimization,
+)
 
 from clearice.dataset.manifest import build_manifest, split_part
 from clearice.files import write_json
@@ -39,7 +44,6 @@ from clearice.model.distributed import Processes
 from clearice.model.feed import Feed
 from clearice.model.late_losses import LateLosses
 from clearice.model.networks import build_network
-from clearice.model.optimization import Optimization
 from clearice.model.planes.residency import StreamedPlanes
 from clearice.shards.binary import write_side
 from clearice.shards.patches import patch_origins
@@ -114,16 +118,7 @@ def eager(device, plan, steps):
 def epoch_of(feed, device, precision, engine):
     """Return the figures of one epoch, after a few steps that compile and warm up."""
     set_precision(precision)
-    torch.manual_seed(0)
-    optimization = Optimization(
-        build_network("simple_cnn"),
-        device,
-        optimizer="adam",
-        learning_rate=1e-3,
-        precision=precision,
-        engine=engine,
-        images=feed.images,
-    )
+    optimization = our_optimization(device, precision, engine, feed.images)
     late, losses = LateLosses(device), []
 
     def take(batches):

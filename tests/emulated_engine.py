@@ -5,17 +5,17 @@ import ctypes
 import torch
 
 from clearice.model.engines.autograd import Autograd
-from clearice.model.engines.contract import Engine
+from clearice.model.engines.contract import PlaneEngine, SteppingEngine
 from clearice.model.engines.cuda_optimizer import KernelOptimizer
 from clearice.model.epochs import turn
 
 
-class EmulatedEngine(Engine):
+class EmulatedEngine(SteppingEngine):
     """What CudaCNN promises, step by step as its kernel take_step; pixels end at `limit`."""
 
     name = "cuda"
     may_be_captured = False
-    has_optimizer = has_limited_range = True
+    has_limited_range = True
 
     def __init__(self, network, limit=float("inf")):
         self.network, self._limit, self.device = network, limit, torch.device("cpu")
@@ -76,10 +76,8 @@ class EmulatedEngine(Engine):
         return bool(patches.abs().max() <= self._limit)
 
 
-class TableEngine(EmulatedEngine):
+class TableEngine(EmulatedEngine, PlaneEngine):
     """It also reads patches by their addresses in planes, as the kernels do."""
-
-    reads_tables = True
 
     def squared_error_of_table(self, table, size_px, dtype):
         return self.squared_error(*_read(table, size_px, dtype))

@@ -9,11 +9,10 @@ that it can use.
 
 import argparse
 import json
-import statistics
 import sys
 from pathlib import Path
 
-from torch_cnn import LAYERS, ROUNDS, STEPS, WARM_UP, Bundle, batch_shape, cannot_run, write_table
+from torch_cnn import LAYERS, Bundle, batch_shape, cannot_run, timed, write_table
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "scripts"))
 
@@ -85,24 +84,7 @@ class Program:
         count, height, width = shape
         x, target = torch.randn(2, count, 1, height, width, device=self.device)
         engine, optimizer = self.engine()
-        for _ in range(WARM_UP):
-            engine.step(x, target, x.numel(), optimizer)
-        start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        rounds = []
-        for _ in range(ROUNDS):
-            start.record()
-            for _ in range(STEPS):
-                engine.step(x, target, x.numel(), optimizer)
-            stop.record()
-            stop.synchronize()
-            rounds.append(start.elapsed_time(stop) / STEPS)
-        median = statistics.median(rounds)
-        return {
-            "shape": [count, 1, height, width],
-            "training_step_ms": round(median, 4),
-            "training_batches_per_s": round(1000 / median, 3),
-            "rounds_ms": [round(value, 4) for value in rounds],
-        }
+        return timed(lambda: engine.step(x, target, x.numel(), optimizer), x.shape)
 
     def write(self, name, values):
         """Write one tensor, little-endian."""

@@ -132,20 +132,25 @@ def timing(bundle, network, shape):
     noise = np.random.default_rng(0).standard_normal((2, n, 1, height, width), np.float32)
     x, target = (torch.from_numpy(half).to(network.device) for half in noise)
     weights, rate = bundle.weights(), bundle.manifest["training"]["learning_rate"]
+    return timed(lambda: train_step(network, x, target, weights, rate), x.shape)
+
+
+def timed(step, shape):
+    """Return the median time of `step`, a training step on that shape, by CUDA events."""
     for _ in range(WARM_UP):
-        train_step(network, x, target, weights, rate)
+        step()
     start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     rounds = []
     for _ in range(ROUNDS):
         start.record()
         for _ in range(STEPS):
-            train_step(network, x, target, weights, rate)
+            step()
         stop.record()
         stop.synchronize()
         rounds.append(start.elapsed_time(stop) / STEPS)
     median = statistics.median(rounds)
     return {
-        "shape": [n, 1, height, width],
+        "shape": list(shape),
         "training_step_ms": round(median, 4),
         "training_batches_per_s": round(1000 / median, 3),
         "rounds_ms": [round(value, 4) for value in rounds],

@@ -16,8 +16,8 @@ class Engine(abc.ABC):
 
     name: str  # one of choice.ENGINES
     may_be_captured = True  # as a CUDA graph
-    has_optimizer = False  # of its own, with which it takes a whole step: step
-    reads_tables = False  # of patches in whole planes: the methods ..._of_table
+    has_optimizer = False  # of its own: then it is a SteppingEngine
+    reads_tables = False  # of patches in whole planes: then it is a PlaneEngine
     has_limited_range = False  # an error that is NaN may be the engine's, not the network's
 
     @abc.abstractmethod
@@ -39,26 +39,38 @@ class Engine(abc.ABC):
         """Return the optimizers.FusedOptimizer of that name (adam | sgd) for the network."""
         return build_optimizer(name, self.network, learning_rate)
 
+
+class SteppingEngine(Engine):
+    """An engine that takes whole steps, with an optimizer of its own."""
+
+    has_optimizer = True
+
+    @abc.abstractmethod
     def step(self, input_patches, target_patches, pixels, optimizer):
         """Return squared_error and take a step of the fused optimizer with its gradients.
 
         With a limited range, an error that is not finite is NaN, and neither this step nor any
         later one has changed a weight.
         """
-        raise NotImplementedError("an engine without an optimizer of its own")
 
+
+class PlaneEngine(SteppingEngine):
+    """An engine that also reads patches where they lie in whole planes on the device."""
+
+    reads_tables = True
+
+    @abc.abstractmethod
     def squared_error_of_table(self, table, size_px, dtype):
         """Return the squared_error of patches of whole planes, read where they lie.
 
         `table`, int64 (N, 4) on the device, is that of planes/patch_tables.py: N patches of
         size_px x size_px in planes of `dtype` (float16 or float32).
         """
-        raise NotImplementedError("an engine that reads no tables")
 
+    @abc.abstractmethod
     def error_and_gradients_of_table(self, table, size_px, pixels, dtype):
         """Return and set what error_and_gradients does, for the patches in `table`."""
-        raise NotImplementedError("an engine that reads no tables")
 
+    @abc.abstractmethod
     def step_of_table(self, table, size_px, pixels, optimizer, dtype):
         """Take the step that `step` takes, on the patches in `table`; return their error."""
-        raise NotImplementedError("an engine that reads no tables")

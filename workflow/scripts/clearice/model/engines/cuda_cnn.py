@@ -15,7 +15,7 @@ import math
 
 import torch
 
-from clearice.model.engines.contract import Engine
+from clearice.model.engines.contract import PlaneEngine
 from clearice.model.engines.cuda_blocks import PLANE_STRIP_PX, PRECISIONS, STRIP_PX, divide
 from clearice.model.engines.cuda_compiler import obstacle
 from clearice.model.engines.cuda_kernels import CudaKernels
@@ -38,7 +38,7 @@ def obstacle_to_cuda(network, device, precision):
     return obstacle(torch.cuda.get_device_capability(device))
 
 
-class CudaCNN(Engine):
+class CudaCNN(PlaneEngine):
     """A SimpleCNN on an NVIDIA GPU; `precision` is float32, float16 or bfloat16.
 
     The parameters of `network`, which is on the GPU, become views of one block of memory. The
@@ -47,7 +47,6 @@ class CudaCNN(Engine):
     """
 
     name = "cuda"
-    has_optimizer = reads_tables = True
     may_be_captured = False  # three launches: a graph would copy its batch to save nothing
 
     def __init__(self, network, precision, images=torch.float32):
