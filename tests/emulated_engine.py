@@ -44,14 +44,14 @@ class EmulatedEngine(SteppingEngine):
 
     def step(self, input_patches, target_patches, pixels, optimizer):
         self.error_and_gradients(input_patches, target_patches, pixels)
-        return self.take_step(optimizer)
+        return self.take_step(optimizer, pixels)
 
     def zero_gradients(self):
         for parameter in self._parameters:
             parameter.grad = torch.zeros_like(parameter)
 
     @torch.no_grad()
-    def take_step(self, optimizer):
+    def take_step(self, optimizer, pixels=1):
         self.steps_asked += optimizer is not None
         gradients = torch.cat([p.grad.reshape(-1) for p in self._parameters])
         if self._stopped or not torch.isfinite(gradients).all():
@@ -70,7 +70,7 @@ class EmulatedEngine(SteppingEngine):
             parts = change.split([p.numel() for p in self._parameters])
             for parameter, part in zip(self._parameters, parts, strict=True):
                 parameter -= rate * part.view_as(parameter)
-        return self._error.clone()
+        return self._error / pixels
 
     def _holds(self, patches):
         return bool(patches.abs().max() <= self._limit)

@@ -49,10 +49,10 @@ extern "C" void run_sum_strips(int blocks, int threads, const float *partial, in
   launch(blocks, threads, 0, [=] { sum_strips(partial, strips, sums, scale); });
 }
 extern "C" void run_take_step(const float *sums, float *weights, float *means, float *squares,
-    float *steps, int *stopped, float *error, int optimizer, float rate, double beta1,
-    double beta2, float epsilon) {
+    float *steps, int *stopped, float *error, float error_scale, int optimizer, float rate,
+    double beta1, double beta2, float epsilon) {
   launch(1, STEP_THREADS, 0, [=] { take_step(sums, weights, means, squares, steps, stopped, error,
-      optimizer, rate, beta1, beta2, epsilon); });
+      error_scale, optimizer, rate, beta1, beta2, epsilon); });
 }
 """,
     "denoise.cu": """
@@ -159,11 +159,12 @@ class EmulatedKernels:
         return sums
 
     def take_step(self, sums, weights, means, squares, steps, stopped, kind, rate):
-        """Take a step in place; return the error."""
+        """Take a step in place; return half the error."""
         error = np.full(1, 7, np.float32)
         arrays = map(address, (sums, weights, means, squares, steps, stopped, error))
         numbers = (ctypes.c_float(rate), ctypes.c_double(0.9), ctypes.c_double(0.999))
-        self._train.run_take_step(*arrays, kind, *numbers, ctypes.c_float(1e-8))
+        half = ctypes.c_float(0.5)
+        self._train.run_take_step(*arrays, half, kind, *numbers, ctypes.c_float(1e-8))
         return float(error[0])
 
     def denoise(self, plane, weights, scale, offset):

@@ -74,7 +74,7 @@ class Program:
         for batch in self.bundle.manifest["training"]["batches"]:
             part = slice(batch["first_crop"], batch["first_crop"] + batch["crops"])
             x, target = (side[part] for side in sides)
-            losses.append(engine.step(x, target, x.numel(), optimizer) / x.numel())
+            losses.append(engine.step(x, target, x.numel(), optimizer))
         for name, parameter in engine.network.named_parameters():
             self.write(f"training_{name.replace('.', '_')}", parameter.detach())
         return [loss.item() for loss in losses]

@@ -77,12 +77,15 @@ def batches_of(order, batch_size, *, rank=0, world_size=1):
     """Return the batches of `order`: a list of (indices of this process, patches of all).
 
     Batch b is order[b * batch_size : (b + 1) * batch_size], the last one may be smaller; each
-    of `world_size` processes takes its part of every batch, which may be empty.
+    of `world_size` processes takes its part of every batch, which may be empty. The first ones
+    take one patch more where a batch does not divide evenly.
     """
     batches = []
     for first in range(0, len(order), batch_size):
-        batch = order[first : first + batch_size]
-        batches.append((np.array_split(batch, world_size)[rank], len(batch)))
+        count = min(batch_size, len(order) - first)
+        each, more = divmod(count, world_size)
+        begin = first + rank * each + min(rank, more)
+        batches.append((order[begin : begin + each + (rank < more)], count))
     return batches
 
 

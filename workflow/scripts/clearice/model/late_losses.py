@@ -8,25 +8,33 @@ import torch
 class LateLosses:
     """Keeps the reports of the last `lag` steps on their way to the host.
 
-    On a GPU a report is copied into pinned memory behind its step and read `lag` steps later,
-    when it has long arrived; on a CPU it is there at once. Every process reads the report of a
-    step after the same later one, so that all of them save and stop together.
+    On a GPU a report is copied into pinned memory beside the next step, which waits for no copy,
+    and read `lag` steps later, when it has long arrived; on a CPU it is there at once. Every
+    process reads the report of a step after the same later one, so that all of them save and stop
+    together.
     """
 
     def __init__(self, device):
-        self._on_gpu = torch.device(device).type == "cuda"
-        self._lag = 2 if self._on_gpu else 0
+        self._device, self._stream, self._lag = torch.device(device), None, 0
+        if self._device.type == "cuda":
+            self._stream, self._lag = torch.cuda.Stream(device), 2
         self._waiting, self._spare = collections.deque(), []
 
     def push(self, report, about):
-        """Take the (3,) `report` of a step; return those due: (about, loss, save, stop) each."""
+        """Take the `report` of a step (Optimization.step), which nobody may write to any more.
+
+        Return those due: (about, loss, save, stop) each.
+        """
         host, arrived = report, None
-        if self._on_gpu:
+        if self._stream is not None:
             host = self._spare.pop() if self._spare else torch.empty(3, pin_memory=True)
-            host.copy_(report, non_blocking=True)
-            arrived = torch.cuda.Event()
-            arrived.record()
-        self._waiting.append((host, arrived, about))
+            self._stream.wait_stream(torch.cuda.current_stream(self._device))
+            with torch.cuda.stream(self._stream):
+                host[: len(report)].copy_(report, non_blocking=True)
+                arrived = torch.cuda.Event()
+                arrived.record()
+        # With the report, whose memory is to be nobody else's until it has been copied.
+        self._waiting.append((host, arrived, report, about))
         return self._take(self._lag)
 
     def drain(self):
@@ -36,10 +44,11 @@ class LateLosses:
     def _take(self, keep):
         due = []
         while len(self._waiting) > keep:
-            host, arrived, about = self._waiting.popleft()
+            host, arrived, report, about = self._waiting.popleft()
             if arrived is not None:
                 arrived.synchronize()
                 self._spare.append(host)
-            loss, save, stop = host.tolist()
-            due.append((about, loss, save > 0, stop > 0))
+            loss, *wishes = host[: len(report)].tolist()
+            save, stop = (wish > 0 for wish in wishes or (0, 0))
+            due.append((about, loss, save, stop))
         return due

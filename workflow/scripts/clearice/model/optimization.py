@@ -76,12 +76,13 @@ class Optimization:
         return True
 
     def step(self, input_patches, target_patches, pixels, *, full=True, save=False, stop=False):
-        """Take one step on (N, 1, H, W) batches; return (loss before it, save, stop), (3,).
+        """Take one step on (N, 1, H, W) batches; return a report of it, a tensor.
 
-        The loss is the mean over `pixels`: those of the batch over all processes, so that
-        gradients and losses of the processes simply add up. `full` batches all have one shape.
-        `save` and `stop` come back positive when any process wished it. Nothing here waits for
-        the device, so what is returned is not there yet.
+        That is (loss before it,), or with wishes (loss, save, stop). The loss is the mean over
+        `pixels`: those of the batch over all processes, so that gradients and losses of the
+        processes simply add up. `full` batches all have one shape. `save` and `stop` come back
+        positive when any process wished it; several processes always report them. Nothing here
+        waits for the device, so what is returned is not there yet.
         """
         if full and self._graph is not None:
             loss = self._graph.replay(input_patches, target_patches)
@@ -107,10 +108,12 @@ class Optimization:
 
     def _ended_step(self, loss, save, stop):
         """Take what a step still lacks, and return what it reports."""
-        wishes = self._no_wishes
-        if save or stop:
-            wishes = torch.tensor([float(save), float(stop)], device=self.device)
-        report = torch.cat((loss.reshape(1), wishes))
+        report = loss.reshape(1)
+        if save or stop or self._all_reduce is not None:
+            wishes = self._no_wishes
+            if save or stop:
+                wishes = torch.tensor([float(save), float(stop)], device=self.device)
+            report = torch.cat((report, wishes))
         if self._all_reduce is not None:
             report = self._sum_over_processes(report)
             self._update()
@@ -145,7 +148,7 @@ class Optimization:
     def _eager_step(self, input_patches, target_patches, pixels, full):
         """Compute loss and gradients, and (alone) the new weights; return the loss."""
         if self.engine.has_optimizer and self._all_reduce is None:
-            return self.engine.step(input_patches, target_patches, pixels, self.optimizer) / pixels
+            return self.engine.step(input_patches, target_patches, pixels, self.optimizer)
         self.optimizer.zero_grad()
         if not len(input_patches):  # all patches of this batch are other processes'
             return torch.zeros((), device=self.device)
@@ -159,7 +162,7 @@ class Optimization:
         """Do what _eager_step does, for a residency.TabledBatch."""
         engine, where = self.engine, (tabled.table, tabled.cut_px, pixels)
         if self._all_reduce is None:
-            return engine.step_of_table(*where, self.optimizer, tabled.dtype) / pixels
+            return engine.step_of_table(*where, self.optimizer, tabled.dtype)
         self.optimizer.zero_grad()
         if not len(tabled.table):
             return torch.zeros((), device=self.device)
@@ -251,8 +254,8 @@ class _StepGraph:
             self._loss = step(self._input, self._target, pixels, True)
 
     def replay(self, input_patches, target_patches):
-        """Return the loss of a step on these; it is overwritten by the next one."""
+        """Return the loss of a step on these."""
         self._input.copy_(input_patches)
         self._target.copy_(target_patches)
         self._graph.replay()
-        return self._loss
+        return self._loss.clone()  # the next one overwrites it

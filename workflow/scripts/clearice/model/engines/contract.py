@@ -47,7 +47,7 @@ class SteppingEngine(Engine):
 
     @abc.abstractmethod
     def step(self, input_patches, target_patches, pixels, optimizer):
-        """Return squared_error and take a step of the fused optimizer with its gradients.
+        """Return squared_error / pixels; take a step of the fused optimizer with its gradients.
 
         With a limited range, an error that is not finite is NaN, and neither this step nor any
         later one has changed a weight.
@@ -73,4 +73,4 @@ class PlaneEngine(SteppingEngine):
 
     @abc.abstractmethod
     def step_of_table(self, table, size_px, pixels, optimizer, dtype):
-        """Take the step that `step` takes, on the patches in `table`; return their error."""
+        """Take the step that `step` takes, on the patches in `table`; return what it returns."""

@@ -92,7 +92,7 @@ class CudaCNN(PlaneEngine):
     @torch.no_grad()
     def step(self, input_patches, target_patches, pixels, optimizer):
         self._add_up(input_patches, target_patches, 2 / pixels)
-        return self.take_step(optimizer)
+        return self.take_step(optimizer, pixels)
 
     # ---- patches of whole planes, by address (planes/patch_tables.py)
 
@@ -109,7 +109,7 @@ class CudaCNN(PlaneEngine):
     @torch.no_grad()
     def step_of_table(self, table, size_px, pixels, optimizer, dtype):
         self._add_up_table(table, size_px, 2 / pixels, dtype)
-        return self.take_step(optimizer)
+        return self.take_step(optimizer, pixels)
 
     # ---- whole planes
 
@@ -165,27 +165,27 @@ class CudaCNN(PlaneEngine):
         self._sums.zero_()
         self._show_gradients()
 
-    def take_step(self, optimizer):
-        """Take the step of a KernelOptimizer with the gradients; return the error, a scalar.
+    def take_step(self, optimizer, pixels=1):
+        """Take the step of a KernelOptimizer with the gradients; return the error by `pixels`.
 
-        The error is NaN where a sum is not finite, or was in a step before: then no weight has
-        changed since.
+        That is a scalar, and NaN where a sum is not finite, or was in a step before: then no
+        weight has changed since.
         """
-        blocks = (optimizer.means, optimizer.squares, optimizer.steps)
-        return self._error(self._sums, [b.data_ptr() for b in blocks], optimizer.hyperparameters())
+        blocks = [b.data_ptr() for b in (optimizer.means, optimizer.squares, optimizer.steps)]
+        return self._error(self._sums, blocks, 1 / pixels, optimizer.hyperparameters())
 
     def _judged(self):
         """Return the error, and let the parameters have their gradients."""
         self._show_gradients()
         return self._error(self._sums)
 
-    def _error(self, sums, blocks=(None, None, None), step=(NO_STEP, 0.0, 0.0, 0.0, 0.0)):
-        """Return the error in `sums`; take a `step` with what else is in them."""
+    def _error(self, sums, blocks=(None,) * 3, scale=1.0, step=(NO_STEP, 0.0, 0.0, 0.0, 0.0)):
+        """Return the error in `sums` times `scale`; take a `step` with what else is in them."""
         error = torch.empty((), device=self.device)
         kernels = self._training or self._kernels.training(torch.float32)
         addresses = (sums.data_ptr(), self._weights.data_ptr(), *blocks)
         to = (self._stopped.data_ptr(), error.data_ptr())
-        kernels.take_step(1, _STEP_THREADS, *addresses, *to, *step)
+        kernels.take_step(1, _STEP_THREADS, *addresses, *to, scale, *step)
         return error
 
     def _show_gradients(self):

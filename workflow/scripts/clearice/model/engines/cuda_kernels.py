@@ -11,7 +11,7 @@ from clearice.model.engines.cuda_compiler import CudaError, Kernel, Module, comp
 
 _LOADING = threading.Lock()  # threads that ask at once wait for one compilation
 # The types of their arguments, as Module.kernel takes them.
-_TRAIN, _SUM_STRIPS, _TAKE_STEP = "pppppp" + "iiiiii", "pipf", "ppppppp" + "ifddf"
+_TRAIN, _SUM_STRIPS, _TAKE_STEP = "pppppp" + "iiiiii", "pipf", "ppppppp" + "fifddf"
 _DENOISE = "pppll" + "iiiii" + "ff"
 
 

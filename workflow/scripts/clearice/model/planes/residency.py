@@ -91,22 +91,21 @@ class _Planes:
         return patch_table(epoch, indices, addresses, strides[numbers], itemsize)
 
     def _batches(self, split, epoch, shares, starts):
-        """Return a list of TabledBatch, one for each array of indices in `shares`."""
+        """Yield a TabledBatch for each array of indices in `shares`."""
         if not shares:
-            return []
+            return
         rows = self._table(split, epoch, np.concatenate(shares), starts)
         table = torch.from_numpy(rows).to(self._device)  # once an epoch
-        ends = np.cumsum([len(share) for share in shares])
-        return [
-            TabledBatch(
-                table=table[a:b],
+        end = 0
+        for share in shares:
+            begin, end = end, end + len(share)
+            yield TabledBatch(
+                table=table[begin:end],
                 dtype=self._dtype,
                 cut_px=epoch.cut_px,
-                host_table=rows[a:b],
+                host_table=rows[begin:end],
                 memory=self._memory,
             )
-            for a, b in zip([0, *ends[:-1]], ends, strict=True)
-        ]
 
     def _wait(self, arrivals, stopped):
         started = time.perf_counter()

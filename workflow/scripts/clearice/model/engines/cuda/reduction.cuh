@@ -31,44 +31,59 @@ extern "C" __global__ void __launch_bounds__(SUM_COLUMNS *SUM_ROWS)
 }
 
 constexpr int STEP_THREADS = 1024;
+constexpr int OWN_WEIGHTS = (SUMS + STEP_THREADS - 1) / STEP_THREADS;  // of a thread
 constexpr int NO_STEP = 0, ADAM = 1, SGD = 2;
 
 // Take the optimizer's step with the gradients in `sums`, in one block.
 //
-// `error` gets the sum of squared differences. If a sum is not finite (a float16 overflowed, or the
-// data are bad), nothing else is changed, `error` is NaN, and *stopped becomes 1: all later steps
-// are then left out as well and say NaN, until the host, which hears of it a few steps later, has
-// decided. `steps` counts Adam's steps as PyTorch does, in float32.
+// `error` gets the sum of squared differences, times `error_scale`. If a sum is not finite (a
+// float16 overflowed, or the data are bad), nothing else is changed, `error` is NaN, and *stopped
+// becomes 1: all later steps are then left out as well and say NaN, until the host, which hears of
+// it a few steps later, has decided. `steps` counts Adam's steps as PyTorch does, in float32.
+//
+// What it costs is waiting for memory, so that a thread asks for all that it needs at once.
 extern "C" __global__ void __launch_bounds__(STEP_THREADS)
     take_step(const float *__restrict__ sums, float *__restrict__ weights,
               float *__restrict__ means, float *__restrict__ squares, float *__restrict__ steps,
-              int *__restrict__ stopped, float *__restrict__ error, int optimizer,
-              float learning_rate, double beta1, double beta2, float epsilon) {
+              int *__restrict__ stopped, float *__restrict__ error, float error_scale,
+              int optimizer, float learning_rate, double beta1, double beta2, float epsilon) {
   __shared__ float step_size, root_of_correction2;
   bool finite = *stopped == 0;
-  for (int c = threadIdx.x; c < SUMS; c += STEP_THREADS) finite = finite && isfinite(sums[c]);
-  if (threadIdx.x == 0 && optimizer == ADAM) {
-    double count = (double)*steps + 1.0;
-    step_size = (float)(learning_rate / (1.0 - pow(beta1, count)));
-    root_of_correction2 = (float)sqrt(1.0 - pow(beta2, count));
+  float gradient[OWN_WEIGHTS], mean[OWN_WEIGHTS], square[OWN_WEIGHTS], weight[OWN_WEIGHTS];
+  UNROLL for (int i = 0; i < OWN_WEIGHTS; i++) {
+    int c = threadIdx.x + i * STEP_THREADS;
+    gradient[i] = c < SUMS ? sums[c] : 0.f;
+    bool moves = optimizer != NO_STEP && c < WEIGHTS;
+    weight[i] = moves ? weights[c] : 0.f;
+    mean[i] = moves && optimizer == ADAM ? means[c] : 0.f;
+    square[i] = moves && optimizer == ADAM ? squares[c] : 0.f;
   }
+  if (optimizer == ADAM) {  // in two warps, at the same time
+    if (threadIdx.x == 0)
+      step_size = (float)(learning_rate / (1.0 - pow(beta1, (double)*steps + 1.0)));
+    if (threadIdx.x == 32)
+      root_of_correction2 = (float)sqrt(1.0 - pow(beta2, (double)*steps + 1.0));
+  }
+  UNROLL for (int i = 0; i < OWN_WEIGHTS; i++) finite = finite && isfinite(gradient[i]);
   finite = __syncthreads_and(finite);
   if (threadIdx.x == 0) {
-    *error = finite ? sums[ERROR] : __int_as_float(0x7fc00000);
+    *error = finite ? sums[ERROR] * error_scale : __int_as_float(0x7fc00000);
     if (optimizer != NO_STEP && !finite) *stopped = 1;
     if (optimizer == ADAM && finite) *steps += 1.f;
   }
   if (optimizer == NO_STEP || !finite) return;
-  for (int c = threadIdx.x; c < WEIGHTS; c += STEP_THREADS) {
-    float gradient = sums[c];
+  UNROLL for (int i = 0; i < OWN_WEIGHTS; i++) {
+    int c = threadIdx.x + i * STEP_THREADS;
+    if (c >= WEIGHTS) continue;
     if (optimizer == ADAM) {
-      float mean = (float)beta1 * means[c] + (float)(1.0 - beta1) * gradient;
-      float square = (float)beta2 * squares[c] + (float)(1.0 - beta2) * gradient * gradient;
-      means[c] = mean;
-      squares[c] = square;
-      weights[c] -= step_size * mean / (sqrtf(square) / root_of_correction2 + epsilon);
+      mean[i] = (float)beta1 * mean[i] + (float)(1.0 - beta1) * gradient[i];
+      square[i] = (float)beta2 * square[i] + (float)(1.0 - beta2) * gradient[i] * gradient[i];
+      means[c] = mean[i];
+      squares[c] = square[i];
+      float root = sqrtf(square[i]) / root_of_correction2;
+      weights[c] = weight[i] - step_size * mean[i] / (root + epsilon);
     } else {
-      weights[c] -= learning_rate * gradient;
+      weights[c] = weight[i] - learning_rate * gradient[i];
     }
   }
 }
