@@ -7,24 +7,23 @@ Noise, in a few distinct files with many names, on a file system in memory (/dev
 count for nothing. Networks with random weights, which cost what trained ones do. For each:
 
     at once     clearice.denoised.batch.Batch, as in `clearice denoise`: micrographs a second after
-                a first few; seconds of all its threads per micrograph, by what they did
+                a first few, and with them; seconds of its threads per micrograph, by what they did
     in turn     denoise_micrograph() one after the other in one process, as in a job of the workflow
                 with micrographs_per_job: seconds each, from the second on
     alone       a process for one micrograph: seconds to import, until its result, in all
 
-Peaks are those of the host (VmHWM, page-locked memory included) and of the device (reserved by
-PyTorch); `engine` is what computed the network. At most --seconds are spent on each. Writes
+Peaks are those of the process on the host (VmHWM, page-locked and shared memory included; each of
+the processes that survey has 40 MiB of its own) and of the device (reserved by PyTorch); `engine`
+is what computed the network. At most --seconds are spent on each. Writes
 benchmarks/results/denoising_throughput.json.
 """
 
 import argparse
-import contextlib
 import json
 import os
 import shutil
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
@@ -32,14 +31,7 @@ STARTED_S = time.perf_counter()
 RESULTS = Path(__file__).resolve().parent / "results" / "denoising_throughput.json"
 NETWORKS, DTYPES = ("simple_cnn", "s2d_unet"), ("float16", "float32")
 DISTINCT = 4
-WARM_UP = 6
-# clean: hot pixels and the copy into one piece of memory; wait: for another's turn on the device;
-# device: copies to it and from it, conversion, numbers of the header; judge: would noise look the
-# same (networks that see far alone); sync: fsync.
-PARTS = (
-    *("read", "statistics", "clean", "hash", "wait"),
-    *("device", "network", "judge", "write", "sync"),
-)
+WARM_UP = 8  # as many as are under way at once
 
 
 def main():
@@ -123,94 +115,10 @@ def write_inputs(folder, options):
         save_model(folder / f"{name}.safetensors", network, {"architecture": name})
 
 
-class Timing:
-    """Seconds of all threads by part, those of parts inside a part not counted with it."""
-
-    def __init__(self):
-        self.seconds = dict.fromkeys((*PARTS, "rest"), 0.0)
-        self._lock, self._own = threading.Lock(), threading.local()
-
-    def measured(self, part, function):
-        """Return `function` with its time added to `part`."""
-
-        def call(*arguments, **options):
-            started, outer = time.perf_counter(), getattr(self._own, "inner_s", 0.0)
-            self._own.inner_s = 0.0
-            try:
-                return function(*arguments, **options)
-            finally:
-                taken = time.perf_counter() - started
-                with self._lock:
-                    self.seconds[part] += taken - self._own.inner_s
-                self._own.inner_s = outer + taken
-
-        return call
-
-    def wrap(self, owner, name, part):
-        """Measure a function of a module or a method of a class from now on."""
-        setattr(owner, name, self.measured(part, getattr(owner, name)))
-
-
-class Turn:
-    """A lock that measures how long threads wait for it."""
-
-    def __init__(self, timing):
-        self._lock = threading.Lock()
-        self._wait = timing.measured("wait", self._lock.acquire)
-
-    def __enter__(self):
-        self._wait()
-
-    def __exit__(self, *_):
-        self._lock.release()
-
-
-def instrument(timing, device):
-    """Measure the parts of clearice, wherever they are called from."""
-    import torch
-
-    from clearice.denoised import batch, records, stored, tiles
-    from clearice.micrographs import mrc, mrc_writer, rows
-
-    timing.wrap(mrc.MicrographReader, "_fill", "read")
-    timing.wrap(rows, "survey_micrograph", "statistics")
-    timing.wrap(records, "xxh3_of_file", "hash")
-    timing.wrap(mrc_writer, "_write_all", "write")
-    timing.wrap(os, "fsync", "sync")
-    timing.wrap(batch.Batch, "_denoise_file", "rest")
-    timing.wrap(stored.StoredRows, "take", "device")
-    timing.wrap(tiles, "_denoised_band", "device")
-    bands = tiles.overlapping_bands
-
-    def timed_bands(*arguments):
-        following = timing.measured("clean", bands(*arguments).__next__)
-        with contextlib.suppress(StopIteration):
-            while True:
-                yield following()
-
-    def timed_network(through):
-        def whole(*arguments):
-            output = through(*arguments)
-            settle()
-            return output
-
-        def call(*arguments):
-            settle()
-            return timing.measured("network", whole)(*arguments)
-
-        return call
-
-    def settle():
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-
-    tiles.overlapping_bands = timed_bands
-    for kind in (tiles.Tiles, tiles.KernelTiles):
-        kind.__call__ = timed_network(kind.__call__)
-
-
 def at_once(options):
     """Return the rows of a process that denoises many: at once for each dtype, and in turn."""
+    from denoising_parts import Timing, Turn, instrument
+
     from clearice.denoised.batch import Batch
     from clearice.denoised.micrograph import load_denoiser
     from clearice.denoised.tasks import find_tasks
@@ -234,24 +142,24 @@ def at_once(options):
 
     judge = timing.measured("judge", judge)
     for dtype in DTYPES:
-        settings = settings_of(dtype)
-        for some in (tasks[:WARM_UP], tasks):
-            timing.seconds = dict.fromkeys(timing.seconds, 0.0)
-            started = time.perf_counter()
-            late = lambda: time.perf_counter() - started > options.seconds  # noqa: B023, E731
-            batch = Batch(network, identity, settings, device, late, judge)
-            batch._turn = Turn(timing)
-            done = 0
-            for task, fault in batch.run(some, Uncounted(), pixels):
-                assert fault is None, fault
-                task.output.unlink()  # a file system in memory holds few
-                done, last = done + 1, time.perf_counter()
+        began = time.perf_counter()
+        started, done, last = None, 0, None
+        late = lambda: started and time.perf_counter() - started > options.seconds  # noqa: B023, E731
+        batch = Batch(network, identity, settings_of(dtype), device, late, judge)
+        batch._turn = Turn(timing)
+        for number, (task, fault) in enumerate(batch.run(tasks, Uncounted(), pixels), 1):
+            assert fault is None, fault
+            task.output.unlink()  # a file system in memory holds few
+            done, last = number - WARM_UP, time.perf_counter()
+            if not done:
+                started, timing.seconds = last, dict.fromkeys(timing.seconds, 0.0)
         rows.append(
             {
                 "dtype": dtype,
                 "engine": engine,
                 "micrographs": done,
                 "micrographs_per_s": round(done / (last - started), 2),
+                "with_the_first_per_s": round((done + WARM_UP) / (last - began), 2),
                 "thread_s": {k: round(s / done, 4) for k, s in timing.seconds.items()},
                 "peak_host_mib": round(peak_host_mib()),
                 "peak_device_mib": peak_device_mib(device) and round(peak_device_mib(device)),
@@ -328,6 +236,8 @@ def alone(options):
 
 def table(rows):
     """Return the figures of many at once as a Markdown table."""
+    from denoising_parts import PARTS
+
     lines = [
         "| network | dtype | engine | micrographs/s | "
         + " | ".join((*PARTS, "rest"))

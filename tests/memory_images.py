@@ -36,7 +36,7 @@ class MemoryRows:
     """An image in memory with the interface of MicrographRows."""
 
     path = "memory.mrc"
-    hot_pixels = 0
+    hot_pixels, kept = 0, None
 
     def __init__(self, image):
         self.image = np.asarray(image, dtype=np.float32)

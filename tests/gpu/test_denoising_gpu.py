@@ -66,7 +66,7 @@ def test_a_plane_is_its_bands_and_what_a_cpu_makes(tmp_path, monkeypatch, dtype)
     path = write_image(tmp_path / "a.mrc", 1, (1500, 700), signal=3.0)
     for name, device in (("plane", "cuda"), ("bands", "cuda"), ("cpu", "cpu")):
         if name == "bands":
-            monkeypatch.setattr("clearice.denoised.tiles._holds_planes", lambda *_: False)
+            monkeypatch.setattr("clearice.denoised.tiles.holds_planes", lambda *_: False)
         output = tmp_path / f"{name}.mrc"
         settings = SETTINGS | {"device": device, "dtype": dtype, "tile_px": 640}
         denoise_micrograph(str(path), MODEL, output, output.with_suffix(".json"), settings)
@@ -92,7 +92,7 @@ def test_a_simple_cnn_by_the_cuda_engine_is_pytorchs(monkeypatch, capsys, shape,
     image = np.random.default_rng(0).normal(3, 7, shape).astype(np.float32)
     rows, network = MicrographRows(MemoryReader(image)), simple_cnn()
     if band_by_band:
-        monkeypatch.setattr(tiles, "_holds_planes", lambda *_: False)
+        monkeypatch.setattr(tiles, "holds_planes", lambda *_: False)
     settings = {"tile_px": 640, "device": GPU}
     assert tiles.tiles_for(network, *shape, 640, GPU).engine == "cuda"
     ours = np.concatenate(list(tiles.denoise_bands(network, rows, **settings)))

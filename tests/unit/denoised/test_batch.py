@@ -23,21 +23,20 @@ SETTINGS = {
 
 
 @pytest.fixture
-def files(tmp_path, monkeypatch):
-    """Twelve micrographs, the seventh of them bad; six at once, as on a GPU."""
-    monkeypatch.setattr("clearice.denoised.batch._AT_ONCE", {"cpu": 6})
+def files(tmp_path):
+    """Twelve micrographs, the seventh of them bad."""
     paths = [write_image(tmp_path / f"{n:02}.mrc", n, (150, 110 + n)) for n in range(12)]
     paths[6].write_bytes(paths[6].read_bytes()[:-100])
     return paths
 
 
 def run(paths, folder, stopped=lambda: False):
-    """Denoise files into a folder, made here; return a generator of what ended."""
+    """Denoise files into a folder, made here, six at once; return a generator of what ended."""
     folder.mkdir()
     model = write_model(folder.parent / "m.safetensors")
     network, identity, device = load_denoiser(model, "cpu")
     tasks = find_tasks(map(str, paths), folder).tasks
-    batch = Batch(network, identity, SETTINGS, device, stopped)
+    batch = Batch(network, identity, SETTINGS, device, stopped, at_once=6)
     return batch.run(tasks, FileProgress(len(tasks), 1))
 
 
@@ -83,8 +82,29 @@ def test_what_is_finished_is_kept_when_it_is_to_end(files, tmp_path):
     assert results(out) == sorted(f"{name}.{end}" for name in ended for end in ("json", "mrc"))
 
 
-def test_of_large_micrographs_fewer_are_under_way():
+def test_of_large_micrographs_fewer_are_under_way(monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(16))
     gpu, cpu = torch.device("cuda"), torch.device("cpu")
     sizes_px = [0, 1, 4096 * 4096, 7676 * 7420, 8184 * 11520, 30000 * 30000]
-    assert [_at_once(gpu, size) for size in sizes_px] == [6, 6, 6, 6, 3, 2]
+    assert [_at_once(gpu, size) for size in sizes_px] == [8, 8, 8, 8, 4, 2]
     assert {_at_once(cpu, size) for size in sizes_px} == {1}
+
+
+def test_both_halves_are_surveyed_apart_and_averaged(tmp_path):
+    paths = [
+        write_image(tmp_path / "halves" / f"{n}_{half}.mrc", 2 * n + k, (150, 210), signal=4.0)
+        for n in range(3)
+        for k, half in enumerate(("EVN", "ODD"))
+    ]
+    model = write_model(tmp_path / "m.safetensors")
+    network, identity, device = load_denoiser(model, "cpu")
+    settings = SETTINGS | {"average_halves": True}
+    for name, at_once in (("alone", 1), ("many", 3)):
+        folder = tmp_path / name
+        folder.mkdir()
+        tasks = find_tasks(map(str, paths), folder, ["_EVN", "_ODD"]).tasks
+        batch = Batch(network, identity, settings, device, at_once=at_once)
+        assert [fault for _, fault in batch.run(tasks, FileProgress(3, 1))] == [None] * 3
+    assert len(results(tmp_path / "many")) == 6
+    for alone in (tmp_path / "alone").glob("*.mrc"):
+        assert (tmp_path / "many" / alone.name).read_bytes() == alone.read_bytes()

@@ -100,7 +100,7 @@ def test_a_plane_at_once_is_the_bands_to_the_bit(build, monkeypatch):
     rows = MicrographRows(MemoryReader(image))
     tile_px = 160 if build is S2DUNet else 100
     bands = list(denoise_bands(network, rows, tile_px=tile_px))
-    monkeypatch.setattr("clearice.denoised.tiles._holds_planes", lambda *_: True)
+    monkeypatch.setattr("clearice.denoised.tiles.holds_planes", lambda *_: True)
     (plane,) = denoise_bands(network, rows, tile_px=tile_px)
     assert len(bands) > 3
     assert np.array_equal(plane, np.concatenate(bands))

@@ -2,7 +2,10 @@
 
 import threading
 
-from clearice.micrographs.rows import MicrographRows
+import numpy as np
+import pytest
+
+from clearice.micrographs.rows import AUTO, MicrographRows
 from memory_images import MemoryReader
 from mrc_files import noise_image
 
@@ -37,3 +40,25 @@ def test_a_survey_waits_for_no_other_micrographs():
     slow.may_go_on.set()
     threads[0].join(60)
     assert found[1] is first.survey
+
+
+@pytest.mark.parametrize("limit", [AUTO, 30.0, None])
+def test_rows_that_the_survey_keeps_are_those_of_a_second_pass(limit):
+    image = noise_image(300, 200, 2)
+    image[5::17, 3] = 1e4
+    twice, passes = MicrographRows(MemoryReader(image), limit), []
+    expected = twice.survey
+    rows = np.concatenate([rows.copy() for rows in twice.blocks()])
+
+    class Once(MemoryReader):
+        def blocks(self, rows=7):
+            passes.append(rows)
+            yield from super().blocks(rows)
+
+    once = MicrographRows(Once(image), limit, lambda shape: np.empty(shape, np.float32))
+    assert once.kept is None
+    assert once.survey.input == expected.input
+    assert np.array_equal(once.kept, rows)
+    assert np.array_equal(np.concatenate(list(once.blocks())), rows)
+    assert once.hot_pixels == twice.hot_pixels
+    assert len(passes) == 1

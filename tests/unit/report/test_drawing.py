@@ -275,7 +275,7 @@ def test_what_was_read_of_a_large_file_is_given_back_once(tmp_path, monkeypatch)
 def test_what_a_worker_prints_is_no_result(tmp_path, monkeypatch):
     """`work` may print: the pipe of results is another."""
     (tmp_path / "loud.py").write_text(
-        "from clearice.report.drawing.pool import serve\n"
+        "from clearice.child_process import serve\n"
         "def work(item):\n    print('noise')\n    return 2 * item\n"
         "if __name__ == '__main__':\n    serve(work)\n"
     )

@@ -1,11 +1,15 @@
 """Many micrographs through one network: what is done is skipped, and one that fails stops no other.
 
-On a GPU a few micrographs are under way at once, each in a thread of its own: while one is on the
-device, others are read, surveyed and written, so that files set the pace. The device has one at a
-time, the host's memory two images of each.
+On a GPU a few micrographs are under way at once, each in a thread of its own with a process that
+reads and surveys for it (surveyor.py): while one is on the device, others are read, surveyed and
+written, so that files set the pace. The device has one at a time, the host's memory two images of
+each.
 """
 
 import concurrent.futures
+import contextlib
+import os
+import queue
 import threading
 import time
 
@@ -14,12 +18,13 @@ import torch
 from clearice.bridge import users_line
 from clearice.denoised.micrograph import write_denoised
 from clearice.denoised.records import file_state, is_done, write_record
+from clearice.denoised.surveyor import Surveyor
 from clearice.disk import disk_full, free_bytes, is_full
 from clearice.errors import InputError
 from clearice.micrographs.mrc import open_micrograph
 
-_AT_ONCE = {"cpu": 1, "cuda": 6}  # micrographs under way: PyTorch itself uses all cores of a CPU
-_PAGE_LOCKED_BYTES = 3 << 30  # of the host for all of them, or what two need
+_AT_ONCE = 8  # micrographs under way on a GPU, each with a process for its survey
+_PAGE_LOCKED_BYTES = 4 << 30  # of the host for all of them, or what two need
 _HEADER_THREADS = 16  # a network file system answers in milliseconds, whoever waits
 _ITEM_BYTES = {"float32": 4, "float16": 2}
 
@@ -34,14 +39,23 @@ class Batch:
     `network`, `model` and `device` are what micrograph.load_denoiser returns, `settings` those of
     write_denoised. `stopped` is a function that says whether to end; it is asked before every
     block of rows. `judge` is called with a file and its facts and returns (more facts, warnings).
+    `at_once` is how many are under way at a time; None for what suits the device.
     """
 
     def __init__(
-        self, network, model, settings, device, stopped=lambda: False, judge=lambda *_: ({}, [])
+        self,
+        network,
+        model,
+        settings,
+        device,
+        stopped=lambda: False,
+        judge=lambda *_: ({}, []),
+        at_once=None,
     ):
         self._network, self._model, self._settings = network, model, settings
         self._device, self._asked_to_stop, self._judge = device, stopped, judge
-        self._turn = threading.Lock()
+        self._at_once, self._turn = at_once, threading.Lock()
+        self._surveyors = queue.SimpleQueue()
 
     def is_done(self, task):
         """Say whether the result of a tasks.Task exists and is that of unchanged files."""
@@ -72,8 +86,14 @@ class Batch:
         Ends early, after the micrographs under way have been dropped, when it is to stop. Raises
         InputError for a full disk, and whatever is a mistake of ours.
         """
-        workers = _at_once(self._device, largest_px)
-        with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+        files = max((len(task.files) for task in tasks), default=1)
+        at_once = self._at_once or _at_once(self._device, files * largest_px)
+        workers = max(1, min(at_once, len(tasks)))
+        with contextlib.ExitStack() as stack:
+            for _ in range(workers):
+                own = stack.enter_context(Surveyor()) if workers > 1 else None
+                self._surveyors.put(own)
+            pool = stack.enter_context(concurrent.futures.ThreadPoolExecutor(workers))
             futures = {pool.submit(self._denoise, task, progress): task for task in tasks}
             try:
                 for future in concurrent.futures.as_completed(futures):
@@ -94,8 +114,9 @@ class Batch:
     def _denoise(self, task, progress):
         """Denoise one task; return None, or the line of an error that the user can fix."""
         self._watch()
+        surveyor = self._surveyors.get()
         try:
-            self._denoise_file(task, progress)
+            self._denoise_file(task, progress, surveyor)
         except torch.OutOfMemoryError:
             return (
                 f"{task.files[0]}: the GPU's memory is too small; "
@@ -110,9 +131,11 @@ class Batch:
             if line is None:
                 raise
             return line
+        finally:
+            self._surveyors.put(surveyor)
         return None
 
-    def _denoise_file(self, task, progress):
+    def _denoise_file(self, task, progress, surveyor):
         started = time.perf_counter()
         states = [_state(path) for path in task.files]
         facts = write_denoised(
@@ -126,6 +149,7 @@ class Batch:
             watch=self._watch,
             count=progress.add_pixels,
             turn=self._turn,
+            surveyor=surveyor,
         )
         judgement, doubts = self._judge(task.files[0], facts)
         facts |= judgement
@@ -145,10 +169,15 @@ class Batch:
 
 
 def _at_once(device, largest_px):
-    """Return how many micrographs are under way: on a GPU each has two images page-locked."""
-    most = _AT_ONCE.get(device.type, 1)
-    each = 2 * 4 * (1 << max(largest_px - 1, 1).bit_length())  # PyTorch takes powers of two
-    return min(most, max(2, _PAGE_LOCKED_BYTES // each))
+    """Return how many micrographs are under way, if their files have so many pixels together.
+
+    On a GPU each has its pixels and the result page-locked. On a CPU PyTorch uses all cores.
+    """
+    if device.type == "cpu" or not hasattr(os, "memfd_create"):
+        return 1
+    each = 4 * largest_px + 4 * (1 << max(largest_px - 1, 1).bit_length())  # as PyTorch rounds
+    most = min(_AT_ONCE, len(os.sched_getaffinity(0)))
+    return max(2, min(most, _PAGE_LOCKED_BYTES // each))
 
 
 def _state(path):

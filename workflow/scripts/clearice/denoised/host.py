@@ -7,11 +7,11 @@ import numpy as np
 import torch
 
 
-def empty_rows(height_px, width_px, device):
-    """Return an array (H, W), float32, of rows that go to the device."""
+def empty_rows(shape, device):
+    """Return an array of the shape (H, W), float32, of rows that go to the device."""
     if device.type != "cuda":
-        return np.empty((height_px, width_px), np.float32)
-    return torch.empty((height_px, width_px), pin_memory=True).numpy()
+        return np.empty(shape, np.float32)
+    return torch.empty(shape, pin_memory=True).numpy()
 
 
 def to_host(rows):

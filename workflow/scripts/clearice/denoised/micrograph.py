@@ -12,8 +12,9 @@ import torch
 
 from clearice import __version__
 from clearice.denoised.averaging import mean_bands, require_equal_noise
+from clearice.denoised.host import empty_rows
 from clearice.denoised.stored import StoredRows
-from clearice.denoised.tiles import ALWAYS, chosen_tile_px, denoise_bands
+from clearice.denoised.tiles import ALWAYS, chosen_tile_px, denoise_bands, holds_planes
 from clearice.errors import InputError
 from clearice.files import xxh3_of_file
 from clearice.micrographs.mrc import open_micrograph
@@ -31,8 +32,8 @@ from clearice.model.weights import load_model
 class WatchedRows(MicrographRows):
     """MicrographRows that call `watch` before every block: it may raise to end the reading."""
 
-    def __init__(self, micrograph, limit, watch):
-        super().__init__(micrograph, limit)
+    def __init__(self, micrograph, limit, watch, memory):
+        super().__init__(micrograph, limit, memory)
         self._watch = watch
 
     def _stored(self):
@@ -83,6 +84,7 @@ def write_denoised(
     watch=lambda: None,
     count=lambda px: None,
     turn=ALWAYS,
+    surveyor=None,
 ):
     """Denoise `files`, [micrograph] or [input half, other half], into one MRC file.
 
@@ -91,13 +93,20 @@ def write_denoised(
     auto (the same where they are equally noisy, else the input half alone) or false (the input
     half alone). `pixel_size_angstrom` is what a table states, and is used in place of the header's.
     `watch` is called before every block read and may raise; `count` gets the pixels
-    of each finished band; `turn` is a context in which the device works.
+    of each finished band; `turn` is a context in which the device works; `surveyor`, a
+    surveyor.Surveyor, reads and surveys the files, None for this process.
     Returns the facts of the result as a dict. Raises InputError for files that cannot be used.
     """
     with contextlib.ExitStack() as stack:
         readers = [stack.enter_context(open_micrograph(path, hashed=False)) for path in files]
         threshold = settings["hot_pixel_threshold"]
-        halves = [WatchedRows(r, hot_pixel_limit(r, threshold), watch) for r in readers]
+        if surveyor is None:
+            halves = [_watched_rows(reader, threshold, watch, device) for reader in readers]
+        else:
+            halves = [
+                surveyor.rows_of(reader, threshold, number, watch)
+                for number, reader in enumerate(readers)
+            ]
         averaging, pair_doubts = _averaging(halves, readers, settings["average_halves"])
         used = halves if averaging["averaged_halves"] else halves[:1]
         if settings["dtype"] == "float16":
@@ -138,6 +147,14 @@ def write_denoised(
             **averaging,
             "warnings": warnings + _pixel_warnings(used) + pair_doubts,
         }
+
+
+def _watched_rows(reader, threshold, watch, device):
+    """Return the WatchedRows of an open micrograph, kept where all of it goes to the device."""
+    memory = None
+    if holds_planes(device, reader):
+        memory = functools.partial(empty_rows, device=device)
+    return WatchedRows(reader, hot_pixel_limit(reader, threshold), watch, memory)
 
 
 def _require_float16(halves):

@@ -138,10 +138,15 @@ def denoise_bands(network, micrograph, *, tile_px, device="cpu", turn=ALWAYS, fi
     """
     device, height = torch.device(device), micrograph.height_px
     tiles = tiles_for(network, height, micrograph.width_px, tile_px, device)
-    band_px = height if _holds_planes(device, micrograph) else tiles.height_px
+    band_px = height if holds_planes(device, micrograph) else tiles.height_px
     spans = plain_spans(height, band_px, tiles.halo_px)
-    buffer = empty_rows(max(last - first for first, last in spans), micrograph.width_px, device)
-    bands = overlapping_bands(micrograph.blocks(), buffer, spans)
+    _ = micrograph.survey  # which may keep the rows, and takes longer than the device's turn
+    if len(spans) == 1 and micrograph.kept is not None:
+        bands = [micrograph.kept]
+    else:
+        most = max(last - first for first, last in spans)
+        buffer = empty_rows((most, micrograph.width_px), device)
+        bands = overlapping_bands(micrograph.blocks(), buffer, spans)
     for top, (first, _), rows in zip(range(0, height, band_px), spans, bands, strict=True):
         above = top - first
         below = len(rows) - above - min(band_px, height - top)
@@ -152,8 +157,8 @@ def denoise_bands(network, micrograph, *, tile_px, device="cpu", turn=ALWAYS, fi
         del finished
 
 
-def _holds_planes(device, micrograph):
-    """Say whether a whole micrograph fits on the device: never on a CPU, whose memory is ours."""
+def holds_planes(device, micrograph):
+    """Say whether all of a micrograph fits on the device: never on a CPU, whose memory is ours."""
     if device.type != "cuda":
         return False
     total = torch.cuda.get_device_properties(device).total_memory

@@ -150,6 +150,7 @@ def network_output(network, window, device, tile_px=None):
         height_px=window.shape[0],
         width_px=window.shape[1],
         blocks=lambda: iter([window]),
+        kept=None,
         survey=SimpleNamespace(input=statistics, blank=None),
     )
     tile_px = chosen_tile_px(tile_px, device, network)

@@ -55,14 +55,17 @@ class Survey:
         return (total + self.target.std**2 - self.input.std**2) / (2 * self.input.scale**2)
 
 
-def survey_micrograph(blocks, path, shape, hot=None, before=None, dtype=None, numbers=None):
+def survey_micrograph(
+    blocks, path, shape, hot=None, before=None, dtype=None, numbers=None, keep=None
+):
     """Return the Survey of one image; `blocks` yields its rows, float32 (b, W), in order.
 
     `shape` is (H, W). `hot` are the ClearHotPixels that clean what is cut and denoised, None where
     nothing does: here they are always replaced, so that a few pixels rule no number. `before` are
     the HotPixels that `blocks` come through, if any; `dtype` is that of a stored pixel, where it is
-    known. The numbers of the checks go into the dict `numbers`. Raises InputError for an image that
-    cannot be used (checks.py).
+    known. The numbers of the checks go into the dict `numbers`. `keep`, if given, is called with
+    the rows of each block as `hot` leaves them. Raises InputError for an image that cannot be used
+    (checks.py).
     """
     replaces, hot = hot is not None, hot or ClearHotPixels()
     text = None if dtype is None else TextFinder(dtype)
@@ -75,6 +78,8 @@ def survey_micrograph(blocks, path, shape, hot=None, before=None, dtype=None, nu
             text.look_in_bytes(rows, first_row)
         columns.add_values(rows)
         statistics.add(rows)
+        if keep is not None:
+            keep(rows)
         first_row += len(rows)
     hot.watch = None
     verdict = PixelVerdict(path, {} if numbers is None else numbers)

@@ -1,7 +1,7 @@
 """One process that draws: a Subject comes in, its page and its record go out."""
 
+from clearice.child_process import serve
 from clearice.report.drawing.detail import draw
-from clearice.report.drawing.pool import serve
 
 
 def work(item):

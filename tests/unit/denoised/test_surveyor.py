@@ -1,0 +1,124 @@
+"""Micrographs surveyed in a process of their own: the same numbers, pixels and errors."""
+
+import dataclasses
+import os
+import signal
+
+import numpy as np
+import pytest
+
+from clearice.denoised import surveyor as module
+from clearice.denoised.surveyor import Surveyor
+from clearice.errors import InputError
+from clearice.micrographs.mrc import open_micrograph
+from clearice.micrographs.rows import MicrographRows, hot_pixel_limit
+from mrc_files import noise_image, write_mrc
+
+THRESHOLDS = ("auto", 8, None)
+
+
+def unwatched():
+    """Nobody asks for an end."""
+
+
+@pytest.fixture
+def surveyor():
+    """A Surveyor, which is closed in the end."""
+    with Surveyor() as one:
+        yield one
+
+
+def hot_image(path, number, shape=(300, 410)):
+    """Write a micrograph with a few hot pixels and a blank border; return its path."""
+    image = noise_image(*shape, number)
+    image[:20] = 7.0
+    image[40::11, 5] = 1e4
+    return write_mrc(path, image)
+
+
+@pytest.mark.parametrize("threshold", THRESHOLDS)
+def test_a_survey_is_that_of_this_process(surveyor, tmp_path, threshold):
+    for number, shape in enumerate([(300, 410), (120, 90), (500, 600)]):  # memory grows
+        path = hot_image(tmp_path / f"{number}.mrc", number, shape)
+        with open_micrograph(path) as micrograph:
+            theirs = surveyor.rows_of(micrograph, threshold, 0, unwatched)
+            ours = MicrographRows(micrograph, hot_pixel_limit(micrograph, threshold))
+            expected = dataclasses.asdict(ours.survey)
+            found = dataclasses.asdict(theirs.survey)
+            rows = np.concatenate([rows.copy() for rows in ours.blocks()])
+        for name in ("rows", "columns", "pieces"):
+            same = getattr(found["blank"], name) == getattr(expected["blank"], name)
+            assert same.all()
+        assert found | {"blank": None} == expected | {"blank": None}
+        assert np.array_equal(theirs.kept, rows)
+        assert np.array_equal(np.concatenate(list(theirs.blocks())), rows)
+        assert theirs.hot_pixels == ours.hot_pixels
+        assert theirs.numbers == ours.numbers
+        assert theirs.numbers
+
+
+def test_two_files_of_a_task_lie_beside_each_other(surveyor, tmp_path):
+    images = []
+    for number in range(2):
+        with open_micrograph(hot_image(tmp_path / f"{number}.mrc", number)) as micrograph:
+            rows = surveyor.rows_of(micrograph, None, number, unwatched)
+            assert rows.survey.input.scale > 0
+            images.append((rows.kept, micrograph.read_rows(0, micrograph.height_px)))
+    for found, expected in images:
+        assert np.array_equal(found, expected)
+
+
+def test_a_bad_micrograph_has_the_line_that_it_has_here(surveyor, tmp_path):
+    path = write_mrc(tmp_path / "a.mrc", np.full((90, 80), 3.0, np.float32))
+    with open_micrograph(path) as micrograph:
+        lines = []
+        for rows in (
+            surveyor.rows_of(micrograph, "auto", 0, unwatched),
+            MicrographRows(micrograph),
+        ):
+            with pytest.raises(InputError) as raised:
+                _ = rows.survey
+            lines.append((str(raised.value), raised.type, raised.value.advice))
+    assert lines[0] == lines[1]
+    assert "constant image" in lines[0][0]
+
+
+def test_a_killed_process_is_told_of_and_another_one_begins(surveyor, tmp_path):
+    with open_micrograph(hot_image(tmp_path / "a.mrc", 1)) as micrograph:
+        assert surveyor.rows_of(micrograph, "auto", 0, unwatched).survey
+        child = surveyor._process._process
+        os.kill(child.pid, signal.SIGKILL)
+        child.wait()
+        with pytest.raises(InputError, match=r"a\.mrc: the process .* gone: found killed by SIGK"):
+            _ = surveyor.rows_of(micrograph, "auto", 0, unwatched).survey
+        assert surveyor.rows_of(micrograph, "auto", 0, unwatched).survey
+
+
+def test_a_survey_that_nobody_wants_any_more_ends_its_process(surveyor, tmp_path, monkeypatch):
+    class Enough(Exception):
+        pass
+
+    def enough():
+        raise Enough
+
+    monkeypatch.setattr(module, "_WORKER", "sleeping")
+    (tmp_path / "sleeping.py").write_text("import time\ntime.sleep(600)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with open_micrograph(hot_image(tmp_path / "a.mrc", 1)) as micrograph:
+        started = []
+        begin = module.ChildProcess
+        monkeypatch.setattr(
+            module, "ChildProcess", lambda *a: started.append(begin(*a)) or started[-1]
+        )
+        with pytest.raises(Enough):
+            _ = surveyor.rows_of(micrograph, "auto", 0, enough).survey
+    assert started[0]._process.poll() == -signal.SIGKILL
+
+
+def test_no_process_and_no_memory_outlive_it(tmp_path):
+    descriptors = set(os.listdir("/proc/self/fd"))
+    with Surveyor() as surveyor, open_micrograph(hot_image(tmp_path / "a.mrc", 1)) as micrograph:
+        assert surveyor.rows_of(micrograph, "auto", 0, unwatched).survey
+        child = surveyor._process._process
+    assert child.poll() == -signal.SIGKILL
+    assert set(os.listdir("/proc/self/fd")) == descriptors
