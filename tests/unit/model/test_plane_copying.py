@@ -1,5 +1,6 @@
 """Threads that read planes: what fails is heard, what nobody waits for stays unread."""
 
+import contextlib
 import os
 import signal
 import threading
@@ -11,6 +12,7 @@ import torch
 
 from clearice.dataset.plane_reader import PlaneReader
 from clearice.dataset.reader import open_planes
+from clearice.errors import InputError
 from clearice.model.distributed import Processes
 from clearice.model.interruption import Interrupted
 from clearice.model.planes import copying, placement
@@ -142,6 +144,9 @@ class Pair(Processes):
         return lambda state: state.add_(torch.tensor(self._other()))
 
 
+UNFAILED = {"have_failed": lambda: False, "waited_s": 0.0}
+
+
 @pytest.mark.parametrize("signal_comes_to", [0, 1])
 def test_processes_that_wait_for_all_planes_stop_together(monkeypatch, signal_comes_to):
     monkeypatch.setattr(placement, "POLL_S", 0.01)
@@ -150,9 +155,9 @@ def test_processes_that_wait_for_all_planes_stop_together(monkeypatch, signal_co
 
     def other():
         votes.append(1)
-        return [1, int(signal_comes_to == 1 and len(votes) > 2)]
+        return [1, int(signal_comes_to == 1 and len(votes) > 2), 0]
 
-    held = SimpleNamespace(have_arrived=lambda: arrival.has_ended, waited_s=0.0)
+    held = SimpleNamespace(have_arrived=lambda: arrival.has_ended, **UNFAILED)
     with pytest.raises(Interrupted):
         wait_together(held, CPU, Pair(other), lambda: signal_comes_to == 0 and len(votes) > 1)
     assert len(votes) == 3
@@ -168,12 +173,21 @@ def test_planes_that_are_there_in_all_processes_are_waited_for_no_more(monkeypat
 
     def other():
         votes.append(1)
-        return [int(len(votes) < 3), int(signalled and len(votes) >= 3)]
+        return [int(len(votes) < 3), int(signalled and len(votes) >= 3), 0]
 
-    held = SimpleNamespace(have_arrived=lambda: True, waited_s=0.0)
+    held = SimpleNamespace(have_arrived=lambda: True, **UNFAILED)
     wait_together(held, CPU, Pair(other), lambda: False)
     assert len(votes) == 3
     assert held.waited_s > 0
+
+
+@pytest.mark.parametrize("ours", [False, True])
+def test_a_process_whose_planes_are_bad_stops_the_others(ours):
+    """It says itself what is the matter, when it waits for them."""
+    held = SimpleNamespace(have_arrived=lambda: True, have_failed=lambda: ours, waited_s=0.0)
+    ending = contextlib.nullcontext() if ours else pytest.raises(InputError, match="another proc")
+    with ending:
+        wait_together(held, CPU, Pair(lambda: [0, 0, int(not ours)]), None)
 
 
 @pytest.mark.parametrize(

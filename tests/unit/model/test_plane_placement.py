@@ -28,7 +28,7 @@ def test_what_fits_decides(tmp_path):
 
 
 def without_memory_for(monkeypatch, *kinds):
-    def refuse(self, readers, device, threads):
+    def refuse(self, *_):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     for kind in kinds:

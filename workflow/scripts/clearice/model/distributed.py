@@ -54,6 +54,10 @@ class Processes:
         torch.distributed.broadcast_object_list(values, src=0)
         return values[0]
 
+    def broadcast(self, tensor, rank):
+        """Give a tensor of the process `rank` to all others, in place."""
+        torch.distributed.broadcast(tensor, src=rank)
+
     @property
     def all_reduce(self):
         """The function that sums a tensor over all processes in place; None when alone."""

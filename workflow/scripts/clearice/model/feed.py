@@ -189,8 +189,9 @@ class Feed:
             at = reader.places() if places is None else places
             epoch = Epoch(order, at, self.size_px, cut_px, codes, shifts)
             if self._on_device.can_give(reader, epoch, size):
-                if self._processes.all_reduce is not None:
+                if self._on_device.lacks_others:
                     wait_together(self._on_device, self._device, self._processes, stopped)
+                if self._processes.world_size > 1:
                     stopped = None  # a batch is left by all or by none
                 tabled = self._on_device.batches(split, epoch, ours, size, first, stopped)
                 for position, (batch, (_, n)) in enumerate(zip(tabled, shares, strict=True), first):

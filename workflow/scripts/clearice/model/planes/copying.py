@@ -43,6 +43,11 @@ class Arrival:
         """Whether all was read, or failed."""
         return self._ended.is_set()
 
+    @property
+    def has_failed(self):
+        """Whether a read failed: then `wait` raises what it raised."""
+        return self._error is not None
+
     def drop(self):
         """Let what no thread has begun to read stay unread; return when no thread reads."""
         self.is_dropped = True

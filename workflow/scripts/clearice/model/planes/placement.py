@@ -5,13 +5,14 @@ import time
 
 import torch
 
+from clearice.errors import InputError
 from clearice.model.interruption import Interrupted
-from clearice.model.planes.copying import POLL_S
 from clearice.model.planes.residency import KINDS
 
 # What is left for everything else: a fixed part and, per pixel of a batch, activations and what
 # the pool of a CUDA graph holds of them.
 _MARGIN_BYTES, _MARGIN_BYTES_PER_PX = 1 << 30, 1 << 10
+POLL_S = 0.05  # between two questions whether all processes have read their planes
 
 
 def hold_planes(readers, device, processes, *, batch_size, size_px, threads, limit_bytes=None):
@@ -31,7 +32,7 @@ def hold_planes(readers, device, processes, *, batch_size, size_px, threads, lim
             break
         planes = None
         with contextlib.suppress(torch.OutOfMemoryError):
-            planes = kinds[number](readers, device, threads)
+            planes = kinds[number](readers, device, threads, processes)
         if not _largest(int(planes is None), device, processes):
             return planes
         if planes is not None:
@@ -57,23 +58,24 @@ def kind_that_fits(readers, device, batch_px, limit_bytes=None, kinds=KINDS):
 
 
 def wait_together(planes, device, processes, stopped):
-    """Wait until resident planes have arrived on the devices of all of several processes.
+    """Wait until each of several processes has read its resident planes.
 
-    Raises Interrupted in all of them soon after the callable `stopped` says so in one. A group of
-    streamed planes is soon there, and not waited for here.
+    Raises Interrupted in all of them soon after the callable `stopped` says so in one, and
+    InputError in those that could read theirs where another could not: it says why.
     """
-    if stopped is None:
-        return
     started, missing = time.perf_counter(), True
     while missing:
-        state = torch.tensor([not planes.have_arrived(), stopped()]).to(device, torch.int64)
+        state = [not planes.have_arrived(), stopped is not None and stopped(), planes.have_failed()]
+        state = torch.tensor(state).to(device, torch.int64)
         processes.all_reduce(state)
-        missing, signals = state.tolist()
+        missing, signals, failures = state.tolist()
         if missing and signals:
             raise Interrupted
         if missing:
             time.sleep(POLL_S)
     planes.waited_s += time.perf_counter() - started
+    if failures and not planes.have_failed():
+        raise InputError("another process could not read its planes")
 
 
 def _largest(number, device, processes):

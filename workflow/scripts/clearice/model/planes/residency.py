@@ -117,24 +117,44 @@ class _Planes:
 
 
 class ResidentPlanes(_Planes):
-    """All planes of all splits, read once."""
+    """All planes of all splits, read once.
+
+    Several processes (distributed.Processes) read a part each, and give it to the others.
+    """
 
     name = "resident"  # in training.json
 
-    def __init__(self, readers, device, threads):
+    def __init__(self, readers, device, threads, processes=None):
         super().__init__(readers, device, threads)
-        self._starts, at, self._arrivals = {}, 0, []
+        alone = processes is None or processes.world_size == 1
+        self._processes = None if alone else processes
+        count, rank = (1, 0) if alone else (processes.world_size, processes.rank)
+        total, at = len(self._bytes), 0
+        self._starts, self._arrivals = {}, []
+        self._parts = {}  # process -> (first, end) of what it reads, in bytes
         for split, reader in readers.items():
             starts = []
             for number in range(len(reader.segments)):
                 starts.append(at)
-                self._arrivals.append(self._begin(split, number, at))
-                at += _pair_bytes(reader, number)
+                whose, end = at * count // total, at + _pair_bytes(reader, number)
+                self._parts[whose] = self._parts.get(whose, (at,))[0], end
+                if whose == rank:
+                    self._arrivals.append(self._begin(split, number, at))
+                at = end
             self._starts[split] = np.array(starts, np.int64)
 
+    @property
+    def lacks_others(self):
+        """Whether planes that other processes read are still to come from them."""
+        return self._processes is not None
+
     def have_arrived(self):
-        """Say whether all planes were read."""
+        """Say whether all planes that are ours to read were."""
         return all(arrival.has_ended for arrival in self._arrivals)
+
+    def have_failed(self):
+        """Say whether one of them could not be read."""
+        return any(arrival.has_failed for arrival in self._arrivals)
 
     @staticmethod
     def bytes_of(readers):
@@ -159,10 +179,15 @@ class ResidentPlanes(_Planes):
         """Yield a TabledBatch for each of `shares`, the indices of this process in each batch.
 
         `epoch` is a patch_tables.Epoch; `first` the number of the first share in it. `stopped`, a
-        callable, says whether to raise Interrupted instead of waiting for planes.
+        callable, says whether to raise Interrupted instead of waiting for planes. The first
+        batches of several processes are asked for when all have read (placement.wait_together).
         """
         self._wait(self._arrivals, stopped)
         self._arrivals = []
+        if self._processes is not None:
+            for rank, (first_byte, end) in self._parts.items():
+                self._processes.broadcast(self._bytes[first_byte:end], rank)
+            self._processes = None
         yield from self._batches(split, epoch, shares, self._starts[split])
 
 
@@ -173,6 +198,10 @@ class StreamedPlanes(_Planes):
     """
 
     name = "streamed"  # in training.json
+    lacks_others = False
+
+    def __init__(self, readers, device, threads, processes=None):
+        super().__init__(readers, device, threads)  # each process reads what it needs
 
     @classmethod
     def bytes_of(cls, readers):
@@ -186,11 +215,6 @@ class StreamedPlanes(_Planes):
             for reader in readers.values()
             for number in range(len(reader.segments))
         )
-
-    @staticmethod
-    def have_arrived():
-        """Say whether one need not wait for more than a group of micrographs: always."""
-        return True
 
     @staticmethod
     def suits(reader, batch_size):
