@@ -4,6 +4,9 @@ NVRTC needs no GPU. Spills cost more than anything else in these kernels: a chan
 compiler run out of registers is a slower training, which nothing else here would notice.
 """
 
+import subprocess
+import sys
+
 import pytest
 
 from clearice.model.engines.cuda_blocks import PRECISIONS, Gpu, plane_block, training_block
@@ -78,3 +81,31 @@ def test_which_gpus_there_are_kernels_for():
     assert obstacle((8, 0)) is None
     assert "7.5, 8.0 is needed" in obstacle((7, 5))
     assert "too old for compute capability 99.0" in obstacle((99, 0))
+
+
+EMPTY_LOG = """
+import ctypes
+from cuda.bindings import nvrtc
+from clearice.model.engines import cuda_compiler
+from clearice.model.engines.cuda_blocks import Gpu, plane_block
+
+nvrtc.nvrtcGetProgramLogSize = lambda program: (0, 1)
+
+def write_empty_log(program, buffer):
+    place = id(buffer) + bytes.__basicsize__ - 1
+    assert ctypes.string_at(place, len(buffer)) == buffer
+    ctypes.memset(place, 0, 1)
+    return (0,)
+
+nvrtc.nvrtcGetProgramLog = write_empty_log
+macros = plane_block("float16", True, Gpu(163 << 10, 164 << 10, 108)).macros
+cubin, log = cuda_compiler.compile_cubin("denoise.cu", macros, (8, 0))
+assert log == ""
+print(list(b" " * 3), [n for n in range(256) if bytes([n])[0] != n])
+"""
+
+
+def test_an_empty_log_is_written_over_nobodys_bytes():
+    """As NVRTC writes it for what it has in its cache: one byte, a 0."""
+    process = subprocess.run([sys.executable, "-c", EMPTY_LOG], capture_output=True, text=True)
+    assert process.stdout == "[32, 32, 32] []\n", process.stderr

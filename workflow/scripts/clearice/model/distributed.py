@@ -15,7 +15,8 @@ from clearice.errors import InputError
 from clearice.stopping import leave_terminal, stopping_signals
 
 _RENDEZVOUS = "CLEARICE_RENDEZVOUS"
-_PATIENCE_S = 60
+_PATIENCE_S = 60  # with processes that are told to end, and write a checkpoint
+_PATIENCE_WITH_BEREFT_S = 10  # with those whose collectives wait for a process that was killed
 
 
 class Processes:
@@ -139,7 +140,9 @@ def _wait(workers, signals):
                 if worker.poll() is None:
                     worker.send_signal(signal.SIGTERM)
         # A process that waits for a dead one inside a collective hears no signal.
-        if told_at is not None and time.monotonic() - told_at > _PATIENCE_S:
+        killed = any((worker.returncode or 0) < 0 for worker in workers)
+        patience_s = _PATIENCE_WITH_BEREFT_S if killed else _PATIENCE_S
+        if told_at is not None and time.monotonic() - told_at > patience_s:
             for worker in workers:
                 worker.kill()
         time.sleep(0.1)

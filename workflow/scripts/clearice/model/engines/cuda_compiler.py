@@ -85,16 +85,26 @@ def compile_cubin(name, macros, capability, *, cached=True):
     words = [option.encode() for option in options]
     try:
         status = nvrtc.nvrtcCompileProgram(program, len(words), words)[0]
-        log = b" " * _checked(nvrtc.nvrtcGetProgramLogSize(program))
+        log = _buffer(_checked(nvrtc.nvrtcGetProgramLogSize(program)))
         _checked(nvrtc.nvrtcGetProgramLog(program, log))
         log = log.rstrip(b"\0").decode(errors="replace")
         if int(status):
             raise CudaError(f"{name} does not compile with {' '.join(options)}:\n{log}")
-        cubin = b" " * _checked(nvrtc.nvrtcGetCUBINSize(program))
+        size = _checked(nvrtc.nvrtcGetCUBINSize(program))
+        cubin = _buffer(size)
         _checked(nvrtc.nvrtcGetCUBIN(program, cubin))
     finally:
         nvrtc.nvrtcDestroyProgram(program)
-    return cubin, log
+    return cubin[:size], log
+
+
+def _buffer(size):
+    """Return bytes for NVRTC to write `size` of them into.
+
+    Never one byte: of those Python has one object each, which is everybody's. An empty log is the
+    byte 0, and written into b" " it would turn the blanks of the whole process into zeros.
+    """
+    return bytes(size + 1)
 
 
 def resources_of(log):
