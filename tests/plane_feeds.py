@@ -1,11 +1,14 @@
 """What a training is fed with from planes, on a CPU, for the tests of where they lie."""
 
+import numpy as np
 import torch
 
-from clearice.dataset.reader import open_planes
+from clearice.dataset.reader import open_planes, open_split
 from clearice.model.distributed import Processes
+from clearice.model.epochs import epoch_codes, epoch_order, epoch_shifts
 from clearice.model.feed import Feed
 from clearice.model.planes.residency import ResidentPlanes, StreamedPlanes
+from plane_tables import turned
 from training_data import model_settings
 
 CPU, EVERYTHING = torch.device("cpu"), 1 << 30  # bytes
@@ -34,6 +37,38 @@ def fed(manifest, epoch=None, *, limit=None, grid_px=1, first=0, grouped=None, *
         )
         kind = type(feed._on_device)
         return kind, [(b.position, b.patches, b.input.clone(), b.target.clone()) for b in batches]
+
+
+def one_by_one(manifest, epoch=None, *, grid_px=1, batch_size=4):
+    """Return the batches that `fed` returns, each patch read, turned and cut by itself."""
+    split, seed = "test" if epoch is None else "train", model_settings()["seed"]
+    batches = []
+    with open_split(manifest, split) as reader:
+        size_px, count = reader.patch_size_px, reader.n_patches
+        order, codes = np.arange(count), np.zeros(count, np.uint8)
+        shifts, cut_px = np.zeros((count, 2), int), size_px
+        if epoch is not None:
+            order = epoch_order(count, seed, epoch)
+            codes = epoch_codes(count, seed, epoch, swap=model_settings()["swap_halves"])
+            if grid_px > 1:
+                shifts, cut_px = epoch_shifts(count, seed, epoch, grid_px), size_px - grid_px
+        for position, first in enumerate(range(0, count, batch_size)):
+            indices = order[first : first + batch_size]
+            pairs = np.empty((2, len(indices), 1, size_px, size_px), reader.dtype)
+            for row, i in enumerate(indices):
+                reader.read_into(i, *pairs[:, row, 0])
+            sides = turned(*torch.from_numpy(pairs), codes[indices])
+            parts = [
+                torch.stack(
+                    [
+                        patch[:, y : y + cut_px, x : x + cut_px].float()
+                        for patch, (y, x) in zip(side, shifts[indices], strict=True)
+                    ]
+                )
+                for side in sides
+            ]
+            batches.append((position, len(indices), *parts))
+    return batches
 
 
 def assert_same(one, other):

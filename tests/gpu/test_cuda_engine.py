@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from clearice.model.engines.cuda_cnn import CudaCNN
-from clearice.model.epochs import SWAP, turned
+from clearice.model.epochs import SWAP
 from exact_network import (
     GPU,
     a_batch,
@@ -18,7 +18,7 @@ from exact_network import (
     poison_memory,
     relative,
 )
-from plane_tables import table_of
+from plane_tables import table_of, turned
 
 pytestmark = [
     pytest.mark.gpu,

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from clearice.model.epochs import SWAP, turned
+from clearice.model.epochs import SWAP
 from clearice.model.networks import build_network
 from clearice.reference.bundle import Bundle
 from emulated_gpu import WEIGHTS, EmulatedKernels, compiler
 from parity_bundle import write_small_bundle
+from plane_tables import turned
 
 pytestmark = pytest.mark.skipif(compiler() is None, reason="needs g++")
 # (precision, images are float16) -> bounds of the output's, error's and gradients' relative errors;

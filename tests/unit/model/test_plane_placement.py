@@ -112,7 +112,7 @@ def test_planes_do_not_stream_where_groups_have_fewer_patches_than_a_batch(tmp_p
             assert feed.streams == (placement == "streamed")
             for epoch in range(3):
                 tabled = [b.tabled for b in feed.training_batches(epoch, grouped=feed.streams)]
-                assert all((t is not None) == feed.streams for t in tabled)
+                assert all((t.device_table is not None) == feed.streams for t in tabled)
 
 
 def test_the_record_says_how_planes_were_read(tmp_path, on_device):

@@ -17,7 +17,7 @@ from clearice.model.planes.offsets import RandomPlaces
 from clearice.model.planes.patch_tables import TURN
 from clearice.model.planes.residency import ResidentPlanes, StreamedPlanes
 from emulated_engine import TableEngine
-from plane_feeds import CPU, EVERYTHING, assert_same, fed, ring_bytes
+from plane_feeds import CPU, EVERYTHING, assert_same, fed, one_by_one, ring_bytes
 from training_data import assert_same_weights, model_settings, train, write_micrographs
 
 pytestmark = pytest.mark.usefixtures("one_thread", "small_groups")
@@ -30,7 +30,8 @@ def test_planes_give_the_patches_of_the_patches_layout_in_its_order(
     tmp_path, dtype, grid_px, epoch
 ):
     stored = write_micrographs(tmp_path / "patches", "patches", dtype=dtype)
-    _, expected = fed(stored, epoch, grid_px=grid_px)
+    expected = one_by_one(stored, epoch, grid_px=grid_px)
+    assert_same(fed(stored, epoch, grid_px=grid_px)[1], expected)
     for layout in ("planes", "both"):
         manifest = write_micrographs(tmp_path / layout, layout, dtype=dtype)
         for limit, wanted in ((None, type(None)), (EVERYTHING, ResidentPlanes)):

@@ -43,15 +43,6 @@ def epoch_shifts(n_patches, seed, epoch, step_px):
     return (bits % np.uint64(step_px)).astype(np.int64).reshape(n_patches, 2)
 
 
-def shifted(patches, shifts, size_px):
-    """Return each of the patches (N, 1, S, S) from its shift on, (N, 1, size_px, size_px)."""
-    parts = [
-        patch[:, y : y + size_px, x : x + size_px]
-        for patch, (y, x) in zip(patches, shifts.tolist(), strict=True)
-    ]
-    return torch.stack(parts)
-
-
 def grouped_order(segments, seed, epoch, group):
     """Return a permutation of the patches, int64, that takes their micrographs in groups.
 
@@ -89,25 +80,12 @@ def batches_of(order, batch_size, *, rank=0, world_size=1):
     return batches
 
 
-def turned(input_patches, target_patches, codes):
-    """Return both batches (N, 1, S, S), each patch turned (and swapped) by its code.
-
-    Input and target of a patch get the same turn. Bit 0 transposes, bit 1 flips rows and bit 2
-    flips columns afterwards: together the 8 symmetries of the square, which move pixels and
-    interpolate nothing.
-    """
-    inputs, targets = [], []
-    for i, code in enumerate(int(code) for code in codes):
-        pair = input_patches[i], target_patches[i]  # (1, S, S) each
-        if code & SWAP:
-            pair = pair[::-1]
-        for patch, out in zip(pair, (inputs, targets), strict=True):
-            out.append(turn(patch, code))
-    return torch.stack(inputs), torch.stack(targets)
-
-
 def turn(patch, code):
-    """Return a patch (..., S, S) turned by the lower three bits of its code."""
+    """Return a patch (..., S, S) turned by the lower three bits of its code.
+
+    Bit 0 transposes, bit 1 flips rows and bit 2 flips columns afterwards: together the 8
+    symmetries of the square, which move pixels and interpolate nothing.
+    """
     if code & 1:
         patch = patch.transpose(-2, -1)
     axes = [axis for axis, bit in ((-2, 2), (-1, 4)) if code & bit]

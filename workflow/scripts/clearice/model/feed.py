@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -17,29 +16,27 @@ from clearice.model.epochs import (
     epoch_order,
     epoch_shifts,
     grouped_order,
-    shifted,
-    turned,
 )
 from clearice.model.loader import Loader
 from clearice.model.planes.offsets import RandomPlaces
-from clearice.model.planes.patch_tables import Epoch
+from clearice.model.planes.patch_tables import Epoch, patch_table
 from clearice.model.planes.placement import hold_planes, wait_together
-from clearice.model.planes.residency import GROUP, StreamedPlanes, TabledBatch
+from clearice.model.planes.residency import GROUP, StreamedPlanes
+from clearice.model.planes.tabled_batch import TabledBatch
 
 
 @dataclasses.dataclass
 class FedBatch:
     """One batch on the device; it is valid until the next one is asked for.
 
-    `tabled` says where its patches lie on the device, for an engine that reads them there; None
-    where they were copied to it. `input` and `target` are made when they are asked for.
+    `tabled` says where its patches lie there, for an engine that reads them in place. `input` and
+    `target` are made when they are asked for.
     """
 
     position: int  # in its epoch
     patches: int  # of all processes
     full: bool  # whether it has the size that all but the last one have
-    cut: Callable  # returns input and target
-    tabled: TabledBatch | None = None
+    tabled: TabledBatch
 
     @property
     def input(self):
@@ -53,7 +50,7 @@ class FedBatch:
 
     @functools.cached_property
     def _sides(self):
-        return self.cut()
+        return self.tabled.cut()
 
 
 class Feed:
@@ -125,8 +122,8 @@ class Feed:
 
     @property
     def images(self):
-        """The type of the pixels that an engine may read where they lie: planes', else float32."""
-        return torch.float32 if self._planes is None else getattr(torch, self.manifest["dtype"])
+        """The type of the pixels that an engine may read where they lie."""
+        return getattr(torch, self.manifest["dtype"])
 
     @property
     def streams(self):
@@ -183,9 +180,9 @@ class Feed:
             order, size, rank=self._processes.rank, world_size=self._processes.world_size
         )[first:]
         ours = [indices for indices, _ in shares]
+        cut_px = self.size_px if shifts is None else self.training_size_px
         if self._on_device is not None:
             reader = self._planes[split]
-            cut_px = self.size_px if shifts is None else self.training_size_px
             at = reader.places() if places is None else places
             epoch = Epoch(order, at, self.size_px, cut_px, codes, shifts)
             if self._on_device.can_give(reader, epoch, size):
@@ -195,15 +192,16 @@ class Feed:
                     stopped = None  # a batch is left by all or by none
                 tabled = self._on_device.batches(split, epoch, ours, size, first, stopped)
                 for position, (batch, (_, n)) in enumerate(zip(tabled, shares, strict=True), first):
-                    yield FedBatch(position, n, n == size, batch.cut, batch)
+                    yield FedBatch(position, n, n == size, batch)
                 return
         reader = self.readers[split]
+        corners = np.zeros((reader.n_patches, 2), np.int64)  # each lies in a place of its own
         if places is not None:
             reader = MovedPatches(self._planes[split], places)
+        epoch = Epoch(order, corners, self.size_px, cut_px, codes, shifts)
         loaded = self._host_loader().batches(reader, ours)
         for position, (batch, (_, n)) in enumerate(zip(loaded, shares, strict=True), first):
-            cut = functools.partial(self._prepared, batch, codes, shifts)
-            yield FedBatch(position, n, n == size, cut)
+            yield FedBatch(position, n, n == size, self._tabled(batch, epoch))
 
     def _host_loader(self):
         """Return the Loader, which is made when a batch is to be read through it."""
@@ -218,15 +216,15 @@ class Feed:
             )
         return self._loader
 
-    def _prepared(self, batch, codes, shifts):
-        """Return input and target of a loader's batch, turned and cut."""
-        pair = batch.input, batch.target
-        if codes is not None and len(batch.indices):
-            pair = turned(*pair, codes[batch.indices])
-        if shifts is not None and len(batch.indices):
-            places = shifts[batch.indices]
-            pair = [shifted(side, places, self.training_size_px) for side in pair]
-        return tuple(side.float() for side in pair)
+    def _tabled(self, batch, epoch):
+        """Return the TabledBatch of a loader's batch; `epoch` has its patches at (0, 0)."""
+        patch_bytes = self.size_px**2 * batch.input.element_size()
+        addresses = np.array([[batch.input.data_ptr(), batch.target.data_ptr()]], np.int64)
+        addresses = addresses + patch_bytes * np.arange(len(batch.indices))[:, None]
+        strides = np.full(len(batch.indices), self.size_px)
+        itemsize = batch.input.element_size()
+        rows = patch_table(epoch, batch.indices, addresses, strides, itemsize)
+        return TabledBatch(rows, batch.input.dtype, epoch.cut_px, batch.memory)
 
     def places(self, split, position, epoch=None, grouped=False):
         """Return in words where the patches of a batch lie, and bad pixels in them.

@@ -29,6 +29,7 @@ class Batch:
     indices: np.ndarray  # (n,) of the patches in their split
     input: torch.Tensor  # (n, 1, S, S)
     target: torch.Tensor  # (n, 1, S, S)
+    memory: torch.Tensor  # (elements,): both are views of it
 
 
 class Loader:
@@ -91,13 +92,13 @@ class Loader:
             started = time.perf_counter()
             slot = pending.wait(k)
             self.waited_s += time.perf_counter() - started
-            host = slot.pair[:, : len(indices)]
-            return Batch(indices, host[0], host[1])
-        self._lane.before()
-        slot = pending.wait(k)
-        device = self._lane.copy(slot, len(indices))
-        self.waited_s += self._lane.waited_s()
-        return Batch(indices, device[0], device[1])
+            pair = slot.pair
+        else:
+            self._lane.before()
+            slot = pending.wait(k)
+            pair = self._lane.copy(slot, len(indices))
+            self.waited_s += self._lane.waited_s()
+        return Batch(indices, *pair[:, : len(indices)], pair.view(-1))
 
 
 def _slot_count(shape, itemsize, buffer_mib):
@@ -186,7 +187,10 @@ class _CopyLane:
         self._begin.record(torch.cuda.current_stream(self._device))
 
     def copy(self, slot, count):
-        """Return `slot` on the device, (2, count, 1, S, S): valid on the consumer's stream."""
+        """Return the buffer with the first `count` patches of `slot`, for the consumer's stream.
+
+        It is as large as the slot, (2, batch, 1, S, S).
+        """
         compute = torch.cuda.current_stream(self._device)
         self._buffers.reverse()
         buffer = self._buffers[0]  # that of the batch before the last one ...
@@ -205,7 +209,7 @@ class _CopyLane:
         end = torch.cuda.Event(enable_timing=True)
         end.record(compute)
         self._intervals.append((self._begin, end))
-        return buffer[:, :count]
+        return buffer
 
     def waited_s(self):
         """Return the waits (s) that ended since it was last asked, without waiting for others."""

@@ -98,13 +98,12 @@ class Optimization:
     def step_on(self, batch, pixels, *, save=False, stop=False):
         """Take the step that `step` takes, on a feed.FedBatch.
 
-        An engine that reads tables takes its patches where they lie in whole planes.
+        An engine that reads tables takes its patches where they lie.
         """
-        tabled = batch.tabled if self.engine.reads_tables else None
-        if tabled is None:
+        if not self.engine.reads_tables:
             pair = batch.input, batch.target
             return self.step(*pair, pixels, full=batch.full, save=save, stop=stop)
-        return self._ended_step(self._table_step(tabled, pixels), save, stop)
+        return self._ended_step(self._table_step(batch.tabled, pixels), save, stop)
 
     def _ended_step(self, loss, save, stop):
         """Take what a step still lacks, and return what it reports."""
@@ -159,7 +158,7 @@ class Optimization:
         return error / pixels
 
     def _table_step(self, tabled, pixels):
-        """Do what _eager_step does, for a residency.TabledBatch."""
+        """Do what _eager_step does, for a tabled_batch.TabledBatch."""
         engine, where = self.engine, (tabled.table, tabled.cut_px, pixels)
         if self._all_reduce is None:
             return engine.step_of_table(*where, self.optimizer, tabled.dtype)
@@ -182,8 +181,8 @@ class Optimization:
     @torch.no_grad()
     def error_sum_on(self, batch):
         """Return the error_sum of a feed.FedBatch."""
-        tabled = batch.tabled if self.engine.reads_tables else None
-        if tabled is None or not len(tabled.table):
+        tabled = batch.tabled
+        if not self.engine.reads_tables or not len(tabled.host_table):
             return self.error_sum(batch.input, batch.target, full=batch.full)
         where = tabled.table, tabled.cut_px, tabled.dtype
         return self.engine.squared_error_of_table(*where).double()

@@ -4,55 +4,18 @@ Both give batches as tables of patches (patch_tables.py), and as tensors for an 
 tables. On a CPU they do the same in its own memory, for tests only.
 """
 
-import dataclasses
 import time
 
 import numpy as np
 import torch
 
 from clearice.dataset.segments import SIDES
-from clearice.model.epochs import turn
 from clearice.model.planes.copying import PlaneCopier
-from clearice.model.planes.patch_tables import (
-    ADDRESS,
-    STRIDE,
-    TARGET_ADDRESS,
-    TURN,
-    patch_table,
-)
+from clearice.model.planes.patch_tables import patch_table
+from clearice.model.planes.tabled_batch import TabledBatch
 
 GROUP = 8  # micrographs whose patches are shuffled together where planes are streamed
 _ALIGNMENT_BYTES = 256  # of a plane on the device
-
-
-@dataclasses.dataclass(frozen=True)
-class TabledBatch:
-    """The patches of one batch on the device; valid until the next one is asked for.
-
-    `table` is int64 (n, 4) on the device, of patch_tables.patch_table, over planes of `dtype`, the
-    dataset's; `cut_px` is the side of a patch. `host_table` is the same table in NumPy, and
-    `memory`, (elements,) of `dtype` on the device, what its addresses (bytes) lie in.
-    """
-
-    table: torch.Tensor
-    dtype: torch.dtype
-    cut_px: int
-    host_table: np.ndarray
-    memory: torch.Tensor
-
-    def cut(self):
-        """Return the patches as two tensors, turned: (n, 1, cut_px, cut_px) float32 each."""
-        shape = (1, self.cut_px, self.cut_px)
-        sides = []
-        for column in (ADDRESS, TARGET_ADDRESS):
-            patches = [torch.empty((0, *shape), device=self.memory.device)]
-            for row in self.host_table.tolist():
-                first = (row[column] - self.memory.data_ptr()) // self.dtype.itemsize
-                strides = (0, row[STRIDE], 1)
-                patch = torch.as_strided(self.memory, shape, strides, first)
-                patches.append(turn(patch, row[TURN]).float()[None])
-            sides.append(torch.cat(patches))
-        return tuple(sides)
 
 
 class _Planes:
@@ -100,11 +63,11 @@ class _Planes:
         for share in shares:
             begin, end = end, end + len(share)
             yield TabledBatch(
-                table=table[begin:end],
+                host_table=rows[begin:end],
                 dtype=self._dtype,
                 cut_px=epoch.cut_px,
-                host_table=rows[begin:end],
                 memory=self._memory,
+                device_table=table[begin:end],
             )
 
     def _wait(self, arrivals, stopped):
