@@ -11,13 +11,7 @@ from clearice.model.planes import residency
 from clearice.model.planes.patch_tables import ADDRESS, STRIDE
 from clearice.model.planes.placement import kind_that_fits
 from clearice.model.planes.residency import ResidentPlanes, StreamedPlanes
-from training_data import (
-    assert_same_weights,
-    model_settings,
-    train,
-    weights_of,
-    write_micrographs,
-)
+from training_data import assert_same_weights, model_settings, train, write_micrographs
 
 pytestmark = [
     pytest.mark.gpu,
@@ -92,10 +86,7 @@ def test_a_table_lies_on_the_device_and_names_its_memory(tmp_path):
 @pytest.mark.parametrize("engine", ["pytorch", "cuda"])
 @pytest.mark.parametrize("kind", [ResidentPlanes, StreamedPlanes])
 def test_a_training_on_planes_is_that_on_patches(tmp_path, monkeypatch, kind, engine):
-    """To the last bit where patches are cut; the kernels turn taps: sums in another order.
-
-    By SGD: Adam makes whole steps of a gradient's last bits.
-    """
+    set_precision("float32", deterministic=True)
     words = {"train": 9, "shape": (200, 240), "size_px": 64, "stride_px": 32}
     manifest = write_micrographs(tmp_path / "planes", "planes", **words)
     limit = limits(manifest)[kind]
@@ -103,17 +94,12 @@ def test_a_training_on_planes_is_that_on_patches(tmp_path, monkeypatch, kind, en
         "clearice.model.planes.placement.kind_that_fits",
         lambda *about: kind_that_fits(*about[:3], limit, about[4]),
     )
-    settings = {"deterministic": True, "epochs": 2, "engine": engine, "optimizer": "sgd"}
+    settings = {"deterministic": True, "epochs": 2, "engine": engine}
     trained = train(manifest, tmp_path / "1", "cuda", **settings)
-    again = train(manifest, tmp_path / "2", "cuda", **settings)
-    assert_same_weights(trained, again)
-    if kind is ResidentPlanes:
+    assert_same_weights(trained, train(manifest, tmp_path / "2", "cuda", **settings))
+    if kind is ResidentPlanes:  # streamed ones come in another order
         stored = write_micrographs(tmp_path / "patches", "patches", **words)
-        expected = train(stored, tmp_path / "3", "cuda", **settings)
-        if engine == "pytorch":
-            assert_same_weights(trained, expected)
-        for name, weight in weights_of(expected).items():
-            assert weights_of(trained)[name] == pytest.approx(weight, rel=1e-3, abs=1e-5), name
+        assert_same_weights(trained, train(stored, tmp_path / "3", "cuda", **settings))
 
 
 def test_what_is_free_decides(tmp_path):

@@ -75,7 +75,7 @@ def relative(found, expected):
     [
         ("float32", 2e-6, 2e-5),
         ("tf32", 2e-3, 2e-2),
-        ("float16", 4e-3, 4e-2),
+        ("float16", 4e-3, 8e-2),  # compiled, of whatever was fastest: up to 6e-2
         ("bfloat16", 3e-2, 0.2),
     ],
 )
