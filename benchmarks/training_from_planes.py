@@ -9,7 +9,8 @@ batches that lie on the device:
     resident   all planes on the device: seconds to load them, and those of an epoch of 29,913
                patches of 1024 px (random turns, swapped halves), each with its loss read back
     streamed   the same where the memory may hold two groups of micrographs only
-    devices    with two GPUs: train_denoiser.py on one and on both, the whole script's own figures
+    devices    with two GPUs: train_denoiser.py on one and on both, the script's own figures of its
+               first epoch, which waits for the planes, and of all
 
 Writes training_from_planes.json. --tiny runs it on a CPU in seconds, to see that it runs at all.
 """
@@ -42,6 +43,7 @@ from clearice.files import write_json
 from clearice.model.device import set_precision
 from clearice.model.distributed import Processes
 from clearice.model.feed import Feed
+from clearice.model.history import read_history
 from clearice.model.late_losses import LateLosses
 from clearice.model.networks import build_network
 from clearice.model.planes.residency import StreamedPlanes
@@ -52,7 +54,7 @@ from clearice.shards.record import new_record
 PLAN = {"shape": (7676, 7420), "size_px": 1024, "train": 177, "test": 19, "distinct": 14}
 TINY = {"shape": (160, 200), "size_px": 32, "train": 20, "test": 2, "distinct": 2}
 PRECISIONS = {"resident": ("float32", "float16", "bfloat16"), "streamed": ("float32", "float16")}
-BATCH = 4
+BATCH, EPOCHS = 4, 5
 
 
 def write_pair(folder, number, plan):
@@ -170,17 +172,27 @@ def measure(folder, plan, kind):
 
 
 def on_devices(folder, count, batch_size):
-    """Return what train_denoiser.py says of one epoch on `count` GPUs."""
+    """Return what train_denoiser.py says of its epochs on `count` GPUs."""
     with tempfile.TemporaryDirectory() as output:
-        sets = [f"batch_size={batch_size}", f"devices={count}", "device=cuda", "epochs=1"]
+        sets = [f"batch_size={batch_size}", f"devices={count}", "device=cuda", f"epochs={EPOCHS}"]
         words = [SCRIPTS / "train_denoiser.py", folder / "manifest.json", output]
         words += ["--architecture", "simple_cnn", *(f"--set={text}" for text in sets)]
         started = time.perf_counter()
         subprocess.run([sys.executable, *map(str, words)], check=True, timeout=200)
-        last = json.loads((Path(output) / "training.json").read_text())["last_epoch"]
-    keys = ("batches_per_s", "device_wait_fraction", "train_loss", "test_loss")
-    found = {key: last[key] for key in keys} | {"script_s": round(time.perf_counter() - started, 1)}
-    return {"devices": count, "batch_size": batch_size, **found}
+        script_s = round(time.perf_counter() - started, 1)
+        rows = read_history(Path(output) / "history.tsv")
+    first, last = rows[0], rows[-1]
+    return {
+        "devices": count,
+        "batch_size": batch_size,
+        "epochs": EPOCHS,
+        "first_epoch_batches_per_s": first["batches_per_s"],
+        "first_epoch_waits_fraction": first["device_wait_fraction"],
+        "batches_per_s": round(last["step"] / last["seconds"], 1),
+        "train_loss": last["train_loss"],
+        "test_loss": last["test_loss"],
+        "script_s": script_s,
+    }
 
 
 def main():
