@@ -80,7 +80,9 @@ class ChildProcess:
 
     def _has_answered(self):
         """Say whether there is an answer, or an end, after waiting for it a little."""
-        return bool(select.select([self._process.stdout], [], [], _POLL_S)[0])
+        waiting = select.poll()  # select itself ends at descriptor 1023
+        waiting.register(self._process.stdout, select.POLLIN)
+        return bool(waiting.poll(1000 * _POLL_S))
 
 
 def serve(work):

@@ -218,13 +218,12 @@ class Feed:
 
     def _tabled(self, batch, epoch):
         """Return the TabledBatch of a loader's batch; `epoch` has its patches at (0, 0)."""
-        patch_bytes = self.size_px**2 * batch.input.element_size()
+        numbers, itemsize = np.arange(len(batch.indices)), batch.memory.element_size()
         addresses = np.array([[batch.input.data_ptr(), batch.target.data_ptr()]], np.int64)
-        addresses = addresses + patch_bytes * np.arange(len(batch.indices))[:, None]
-        strides = np.full(len(batch.indices), self.size_px)
-        itemsize = batch.input.element_size()
+        addresses = addresses + itemsize * self.size_px**2 * numbers[:, None]
+        strides = np.full(len(numbers), self.size_px)
         rows = patch_table(epoch, batch.indices, addresses, strides, itemsize)
-        return TabledBatch(rows, batch.input.dtype, epoch.cut_px, batch.memory)
+        return TabledBatch(rows, batch.memory.dtype, epoch.cut_px, batch.memory)
 
     def places(self, split, position, epoch=None, grouped=False):
         """Return in words where the patches of a batch lie, and bad pixels in them.
