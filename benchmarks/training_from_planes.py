@@ -12,7 +12,8 @@ batches that lie on the device:
     devices    with two GPUs: train_denoiser.py on one and on both, the script's own figures of its
                first epoch, which waits for the planes, and of all
 
-Writes training_from_planes.json. --tiny runs it on a CPU in seconds, to see that it runs at all.
+Writes training_from_planes.json; with --kinds those alone are measured, and what the file holds of
+others stays. --tiny runs it on a CPU in seconds, to see that it runs at all.
 """
 
 import argparse
@@ -54,6 +55,7 @@ from clearice.shards.record import new_record
 PLAN = {"shape": (7676, 7420), "size_px": 1024, "train": 177, "test": 19, "distinct": 14}
 TINY = {"shape": (160, 200), "size_px": 32, "train": 20, "test": 2, "distinct": 2}
 PRECISIONS = {"resident": ("float32", "float16", "bfloat16"), "streamed": ("float32", "float16")}
+KINDS = ("resident", "streamed", "devices")
 BATCH, EPOCHS = 4, 5
 
 
@@ -201,6 +203,7 @@ def main():
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
     parser.add_argument("--tiny", action="store_true", help="seconds on a CPU")
     parser.add_argument("--directory", help="scratch folder (default: a temporary one)")
+    parser.add_argument("--kinds", nargs="+", default=KINDS, choices=KINDS)
     parser.add_argument("--kind", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -208,21 +211,25 @@ def main():
     if arguments.kind:
         measure(arguments.folder, plan, arguments.kind)
         return
-    result = {"environment": environment(), "plan": plan, "devices": []}
+    path = arguments.output / "training_from_planes.json"
+    partly = path.exists() and set(arguments.kinds) < set(KINDS)
+    result = json.loads(path.read_text()) if partly else {}
+    result |= {"environment": environment(), "plan": plan}
     with tempfile.TemporaryDirectory(dir=arguments.directory) as name:
         started, folder = time.perf_counter(), Path(name)
         write_dataset(folder, plan)
         print(f"planes written in {time.perf_counter() - started:.1f} s", flush=True)
-        for kind in ("resident", "streamed"):
+        for kind in sorted({"resident", "streamed"} & set(arguments.kinds)):
             words = ["--kind", kind, "--folder", str(folder), *["--tiny"] * arguments.tiny]
             result[kind] = run_process(__file__, words, 200)
             print(kind, json.dumps(result[kind]), flush=True)
-            write_json(arguments.output / "training_from_planes.json", result)
-        if torch.cuda.device_count() > 1:
+            write_json(path, result)
+        if torch.cuda.device_count() > 1 and "devices" in arguments.kinds:
+            result["devices"] = []
             for count, size in ((1, 16), (2, 16)):
                 result["devices"].append(on_devices(folder, count, size))
                 print(json.dumps(result["devices"][-1]), flush=True)
-        write_json(arguments.output / "training_from_planes.json", result)
+            write_json(path, result)
 
 
 if __name__ == "__main__":
