@@ -50,7 +50,7 @@ class S2DUNet(Network):
     def _padded(self, x):
         height, width = x.shape[-2:]
         extra = -width % self.alignment_px, -height % self.alignment_px
-        return pad(x, (0, extra[0], 0, extra[1]), "replicate")
+        return pad(x, (0, extra[0], 0, extra[1]), "replicate") if any(extra) else x
 
     def forward(self, x):  # (N, 1, H, W)
         return self.inside(x, (0, 0, 0, 0))
