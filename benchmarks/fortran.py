@@ -5,7 +5,8 @@
 
 Everything of one run is on one machine. Training steps are batches of N x 1 x 1024 x 1024 in
 float32: PyTorch's are eager, TF32 off, cudnn.benchmark on; medians. Losses and loader read one
-dataset, from the page cache. Writes fortran_cpu.json or fortran_cuda.json.
+dataset, from the page cache. On a GPU the programs compute with cuDNN and, in the same run, with
+clearice's own kernels. Writes fortran_cpu.json or fortran_cuda.json.
 """
 
 import argparse
@@ -32,6 +33,8 @@ from clearice.dataset.namelists import dataset_namelists
 from clearice.dataset.reader import open_split
 from clearice.files import write_json, write_text
 from clearice.model.distributed import Processes
+from clearice.model.engines.cuda_compiler import CudaError
+from clearice.model.engines.exported_kernels import export_kernels
 from clearice.model.feed import Feed
 from clearice.model.networks import build_network
 from clearice.parity.comparison import compare
@@ -45,10 +48,11 @@ SEED, LEARNING_RATE = 0, 1e-3
 
 
 class Fortran:
-    """The built programs on one device."""
+    """The built programs on one device; `kernels` is the folder of those for --device kernels."""
 
-    def __init__(self, folder, device):
-        self.folder, self.device = Path(folder), device
+    def __init__(self, folder, device, kernels=None):
+        self.folder = Path(folder)
+        self.device = ["--device", device, *(["--kernels", kernels] if kernels else [])]
 
     def run(self, name, *arguments):
         """Run a program; return (standard output, standard error)."""
@@ -72,9 +76,8 @@ def verdicts(programs, bundle, folder):
     for repeat in range(REPEATS):
         output = folder / f"output_{repeat}"
         programs.run(
-            "clearice_parity", "--bundle", bundle.folder, "--output", output,
-            "--device", programs.device,
-        )  # fmt: skip
+            "clearice_parity", "--bundle", bundle.folder, "--output", output, *programs.device
+        )
         verdict = compare(bundle, output)
         keys = ("verdict", "worst_percent", "largest_errors", "original_tolerances")
         found.append({key: verdict[key] for key in (*keys, "repeat_bit_equal")})
@@ -171,7 +174,7 @@ def trainings(programs, manifest, folder, device, steps):
     programs.run(
         "clearice_train", "--dataset", manifest.parent, "--weights", weights,
         "--output", folder / "model", "--epochs", -(-steps // batches), "--seed", SEED,
-        "--learning-rate", LEARNING_RATE, "--swap-halves", "no", "--device", programs.device,
+        "--learning-rate", LEARNING_RATE, "--swap-halves", "no", *programs.device,
         "--threads", len(os.sched_getaffinity(0)),
     )  # fmt: skip
     ours = [float(row["loss"]) for row in rows_of(folder / "model" / "training_loss.tsv")][:steps]
@@ -218,6 +221,29 @@ class GpuMemory:
         return self._most - self._before
 
 
+def speeds_and_losses(programs, bundle, manifest, folder, device, eager, steps):
+    """Return verdicts, training steps per second beside PyTorch's `eager`, and a training."""
+    folder.mkdir()
+    figures = {"verdicts": verdicts(programs, bundle, folder)}
+    rate = float(np.median([one["training_batches_per_s"] for one in figures["verdicts"]]))
+    figures["training_steps_per_s"] = {"fortran": rate, "eager": eager, "ratio": rate / eager}
+    figures["training"] = trainings(programs, manifest, folder, device, steps)
+    return figures
+
+
+def kernel_figures(options, bundle, manifest, folder, *others):
+    """Return speeds_and_losses with clearice's own kernels, or why they were not run."""
+    if options.device != "cuda":
+        return {"not_run": "they need --device cuda"}
+    folder.mkdir()
+    try:
+        export_kernels(folder / "exported")
+    except CudaError as error:
+        return {"not_run": str(error).splitlines()[0]}
+    programs = Fortran(options.programs, "kernels", folder / "exported")
+    return speeds_and_losses(programs, bundle, manifest, folder / "results", *others)
+
+
 def main():
     """Measure and write the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -235,13 +261,13 @@ def main():
         manifest = write_dataset(folder / "dataset", options.gib, options.size_px)
         write_text(manifest.with_suffix(".nml"), dataset_namelists(read_manifest(manifest)))
         figures = {"environment": environment(), "size_px": options.size_px, "batch": BATCH}
-        figures["verdicts"] = verdicts(programs, reference(manifest, folder / "bundle"), folder)
-        rates = [one["training_batches_per_s"] for one in figures["verdicts"]]
         eager = eager_rate(device, options.size_px, 20 if options.device == "cuda" else 5)
-        figures["training_steps_per_s"] = {"fortran": float(np.median(rates)), "eager": eager}
-        figures["training_steps_per_s"]["ratio"] = float(np.median(rates)) / eager
+        bundle = reference(manifest, folder / "bundle")
+        given = (bundle, manifest)
+        others = (device, eager, options.steps)
+        figures |= speeds_and_losses(programs, *given, folder / "results", *others)
         figures["loader_mb_per_s"] = loader_rates(programs, manifest, threads)
-        figures["training"] = trainings(programs, manifest, folder, device, options.steps)
+        figures["kernels"] = kernel_figures(options, *given, folder / "kernels", *others)
     options.output.mkdir(parents=True, exist_ok=True)
     write_json(options.output / f"fortran_{options.device}.json", figures)
 

@@ -85,12 +85,12 @@ def measure(programs, manifest, folder, device, epochs):
     start = time.perf_counter()
     programs.run(
         "clearice_train", "--dataset", manifest.parent, "--weights", folder / "weights",
-        "--output", folder / "fortran", "--epochs", epochs, "--device", programs.device,
+        "--output", folder / "fortran", "--epochs", epochs, *programs.device,
     )  # fmt: skip
     figures["fortran"] = ends(folder / "fortran", time.perf_counter() - start, memory)
     losses = rows_of(folder / "fortran" / "training_loss.tsv")
     figures["losses"]["fortran"] = [float(row["loss"]) for row in losses]
-    settings = [f"--set=epochs={epochs}", f"--set=device={programs.device}"]
+    settings = [f"--set=epochs={epochs}", f"--set=device={device.type}"]
     memory = GpuMemory() if device.type == "cuda" else None
     start = time.perf_counter()
     words = [sys.executable, SCRIPTS / "train_denoiser.py", manifest, folder / "python", *settings]

@@ -25,5 +25,5 @@ def build_libraries(folder):
     source = REPOSITORY / "tests" / "parity" / "imitation_cuda.c"
     for name in LIBRARIES:
         words = [compiler, "-O2", "-Wall", "-Werror", "-shared", "-fPIC", "-fvisibility=hidden"]
-        subprocess.run([*words, "-o", folder / name, source], check=True)
+        subprocess.run([*words, "-o", folder / name, source, "-ldl", "-lm"], check=True)
     return folder

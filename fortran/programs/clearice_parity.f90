@@ -2,7 +2,7 @@
 program clearice_parity
   use, intrinsic :: iso_fortran_env, only: int64, output_unit, real32, real64
   use bundle, only: read_bundle, read_images, reference_bundle, reference_case
-  use device, only: engine_on
+  use device, only: chosen_engine
   use engines, only: engine
   use faults, only: catch_signals, integer_text, leave_if_interrupted
   use files, only: join, make_folder, write_floats, write_text
@@ -20,12 +20,15 @@ program clearice_parity
   real(real32) :: initial(parameter_count)
   integer :: i
 
-  call check_options([character(8) :: '--bundle', '--output', '--device'], [character(80) :: &
-      'clearice_parity --bundle DIR --output DIR [--device cpu|cuda]', &
+  call check_options([character(9) :: '--bundle', '--output', '--device', '--kernels'], &
+      [character(80) :: &
+      'clearice_parity --bundle DIR --output DIR [--device cpu|cuda|kernels]', &
+      '    [--kernels DIR]', &
+      '--kernels: the folder that clearice.model.engines.exported_kernels wrote.', &
       'Exit status 3: no GPU, driver or library can be used here.'])
   folder = option('--output')
   given = read_bundle(option('--bundle'))
-  computer = engine_on(option('--device', 'cpu'))
+  computer = chosen_engine()
   call make_folder(folder)
   call catch_signals()
   call read_parameters(given%folder, initial)

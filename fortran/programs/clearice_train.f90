@@ -2,7 +2,7 @@
 program clearice_train
   use, intrinsic :: iso_fortran_env, only: int64, real32, real64
   use dataset, only: open_dataset, patch_dataset
-  use device, only: engine_on
+  use device, only: chosen_engine
   use engines, only: engine
   use faults, only: catch_signals, fail
   use files, only: make_folder
@@ -18,14 +18,16 @@ program clearice_train
   real(real32) :: parameters(parameter_count)
 
   call check_options([character(20) :: '--dataset', '--weights', '--output', '--epochs', &
-      '--optimizer', '--device', '--batch-size', '--learning-rate', '--seed', '--threads', &
-      '--augmentation', '--swap-halves', '--checkpoint-minutes'], [character(80) :: &
-      'clearice_train --dataset DIR --output DIR [--weights DIR] [--device cpu|cuda]', &
+      '--optimizer', '--device', '--kernels', '--batch-size', '--learning-rate', '--seed', &
+      '--threads', '--augmentation', '--swap-halves', '--checkpoint-minutes'], [character(80) :: &
+      'clearice_train --dataset DIR --output DIR [--weights DIR]', &
+      '    [--device cpu|cuda|kernels] [--kernels DIR]', &
       '    [--epochs 3] [--optimizer adam|sgd] [--learning-rate 1e-3] [--batch-size 4]', &
       '    [--seed 0] [--threads 4] [--augmentation yes|no] [--swap-halves yes|no]', &
       '    [--checkpoint-minutes 10]', &
       'Without --weights (conv1_weight.bin ...) the weights are drawn from the seed.', &
       'Interrupted, it writes a checkpoint; the same command continues from it.', &
+      '--kernels: the folder that clearice.model.engines.exported_kernels wrote.', &
       'Exit status 3: no GPU, driver or library can be used here.'])
   data = open_dataset(option('--dataset'))
   chosen%output = option('--output')
@@ -45,7 +47,7 @@ program clearice_train
   if (min(chosen%epochs, chosen%batch_size, chosen%threads) < 1) then
     call fail('--epochs, --batch-size and --threads must be 1 or more')
   end if
-  computer = engine_on(option('--device', 'cpu'))
+  computer = chosen_engine()
   call make_folder(chosen%output)
   call catch_signals()
   if (weights == '') then

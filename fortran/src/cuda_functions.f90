@@ -8,7 +8,8 @@ module cuda_functions
   use posix, only: f_text
   implicit none (type, external)
   private
-  public :: check_cuda, check_cudnn, device_name, open_cuda
+  public :: check_cuda, check_cudnn, device_name, open_cuda, open_kernel_launches
+  public :: cuModuleLoad, cuModuleGetFunction, cuFuncSetAttribute, cuLaunchKernel
   public :: cudaMalloc, cudaFree
   public :: cudaMemcpy, cudaMallocHost
   public :: cudaMemGetInfo, cublasCreate_v2
@@ -29,6 +30,10 @@ module cuda_functions
   procedure(call_i), pointer, protected :: cuInit => null()
   procedure(call_p), pointer, protected :: cuDeviceGetCount => null()
   procedure(call_pi2), pointer, protected :: cuDeviceGetName => null()
+  procedure(call_p2), pointer, protected :: cuModuleLoad => null()
+  procedure(call_p3), pointer, protected :: cuModuleGetFunction => null()
+  procedure(call_pi2), pointer, protected :: cuFuncSetAttribute => null()
+  procedure(call_pi7p3), pointer, protected :: cuLaunchKernel => null()
   procedure(call_pz), pointer, protected :: cudaMalloc => null()
   procedure(call_p), pointer, protected :: cudaFree => null()
   procedure(call_p2zi), pointer, protected :: cudaMemcpy => null()
@@ -78,8 +83,8 @@ contains
 
   !> Open the libraries; stop with status 3 and the reason where there is no GPU, driver or library.
   subroutine open_cuda()
-    type(c_ptr) :: runtime, cublas, cudnn, ignored
-    call open_driver()
+    type(c_ptr) :: driver, runtime, cublas, cudnn, ignored
+    call open_driver(driver)
     runtime = open_library('libcudart.so.13')
     cublas = c_null_ptr
     if (c_associated(runtime)) then
@@ -101,11 +106,7 @@ contains
     if (.not. c_associated(cudnn)) then
       call cannot_run('no libcudnn.so.9 (see CLEARICE_CUDA_LIBRARIES)')
     end if
-    call c_f_procpointer(needed(runtime, 'cudaMalloc'), cudaMalloc)
-    call c_f_procpointer(needed(runtime, 'cudaFree'), cudaFree)
-    call c_f_procpointer(needed(runtime, 'cudaMemcpy'), cudaMemcpy)
-    call c_f_procpointer(needed(runtime, 'cudaMallocHost'), cudaMallocHost)
-    call c_f_procpointer(needed(runtime, 'cudaMemGetInfo'), cudaMemGetInfo)
+    call open_memory(runtime)
     call c_f_procpointer(needed(cublas, 'cublasCreate_v2'), cublasCreate_v2)
     call c_f_procpointer(needed(cublas, 'cublasSetPointerMode_v2'), cublasSetPointerMode_v2)
     call c_f_procpointer(needed(cublas, 'cublasSetMathMode'), cublasSetMathMode)
@@ -146,8 +147,33 @@ contains
     explain_cudnn = needed(cudnn, 'cudnnGetErrorString')
   end subroutine
 
-  subroutine open_driver()
-    type(c_ptr) :: driver
+  !> Open what launches kernels from files: driver and runtime, no other library.
+  subroutine open_kernel_launches()
+    type(c_ptr) :: driver, runtime
+    call open_driver(driver)
+    runtime = open_library('libcudart.so.13')
+    if (.not. c_associated(runtime)) runtime = open_library('libcudart.so.12')
+    if (.not. c_associated(runtime)) then
+      call cannot_run('no libcudart of CUDA 12 or 13 (see CLEARICE_CUDA_LIBRARIES)')
+    end if
+    call open_memory(runtime)
+    call c_f_procpointer(needed(driver, 'cuModuleLoad'), cuModuleLoad)
+    call c_f_procpointer(needed(driver, 'cuModuleGetFunction'), cuModuleGetFunction)
+    call c_f_procpointer(needed(driver, 'cuFuncSetAttribute'), cuFuncSetAttribute)
+    call c_f_procpointer(needed(driver, 'cuLaunchKernel'), cuLaunchKernel)
+  end subroutine
+
+  subroutine open_memory(runtime)
+    type(c_ptr), intent(in) :: runtime
+    call c_f_procpointer(needed(runtime, 'cudaMalloc'), cudaMalloc)
+    call c_f_procpointer(needed(runtime, 'cudaFree'), cudaFree)
+    call c_f_procpointer(needed(runtime, 'cudaMemcpy'), cudaMemcpy)
+    call c_f_procpointer(needed(runtime, 'cudaMallocHost'), cudaMallocHost)
+    call c_f_procpointer(needed(runtime, 'cudaMemGetInfo'), cudaMemGetInfo)
+  end subroutine
+
+  subroutine open_driver(driver)
+    type(c_ptr), intent(out) :: driver
     integer(c_int), target :: count
     character(kind=c_char), target :: name(256)
     driver = open_library('libcuda.so.1')

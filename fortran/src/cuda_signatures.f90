@@ -33,6 +33,12 @@ module cuda_signatures
       integer(c_int) :: status
     end function
 
+    function call_p3(a1, a2, a3) bind(c) result(status)
+      import :: c_int, c_ptr
+      type(c_ptr), value :: a1, a2, a3
+      integer(c_int) :: status
+    end function
+
     function call_pz(a1, a2) bind(c) result(status)
       import :: c_int, c_ptr, c_size_t
       type(c_ptr), value :: a1
@@ -107,6 +113,13 @@ module cuda_signatures
       import :: c_int, c_ptr
       type(c_ptr), value :: a1
       integer(c_int), value :: a2, a3, a4, a5, a6, a7, a8, a9
+      integer(c_int) :: status
+    end function
+
+    function call_pi7p3(a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11) bind(c) result(status)
+      import :: c_int, c_ptr
+      type(c_ptr), value :: a1, a9, a10, a11
+      integer(c_int), value :: a2, a3, a4, a5, a6, a7, a8
       integer(c_int) :: status
     end function
 

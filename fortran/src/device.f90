@@ -1,26 +1,31 @@
-!> The engine of a device that a person names.
+!> The engine that a command line names.
 module device
   use cpu_engine, only: new_cpu_engine
   use cudnn_engine, only: new_cudnn_engine
   use engines, only: engine
   use faults, only: fail
+  use kernel_engine, only: new_kernel_engine
+  use options, only: option
   implicit none (type, external)
   private
-  public :: engine_on
+  public :: chosen_engine
 
 contains
 
-  !> Return the engine of `name`: cpu or cuda. Stops with status 3 where no GPU can be used.
-  function engine_on(name) result(self)
-    character(*), intent(in) :: name
+  !> Return the engine of --device, and of --kernels; stop with status 3 where no GPU can be used.
+  function chosen_engine() result(self)
     class(engine), allocatable :: self
+    character(:), allocatable :: name
+    name = option('--device', 'cpu')
     select case (name)
     case ('cpu')
       self = new_cpu_engine()
     case ('cuda')
       self = new_cudnn_engine()
+    case ('kernels')
+      self = new_kernel_engine(option('--kernels'))
     case default
-      call fail('unknown device', expected='cpu or cuda', found=name)
+      call fail('unknown device', expected='cpu, cuda or kernels', found=name)
     end select
   end function
 end module

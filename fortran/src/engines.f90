@@ -1,4 +1,4 @@
-!> What computes the network: on the CPU, or with cuDNN on a GPU.
+!> What computes the network: on the CPU, or on a GPU with cuDNN or our kernels.
 module engines
   use, intrinsic :: iso_c_binding, only: c_ptr, c_size_t
   use, intrinsic :: iso_fortran_env, only: real32, real64

@@ -76,8 +76,8 @@ def test_an_environment_has_what_its_scripts_import(script, environment):
 
 def test_our_implementations_run_in_the_environment_of_the_rule_that_runs_them():
     environment = dict(scripts_and_environments())["run_implementation.py"]
-    programs = sorted((REPOSITORY / "workflow" / "implementations").glob("*_cnn.py"))
-    assert len(programs) >= 3
+    programs = sorted((REPOSITORY / "workflow" / "implementations").glob("*.py"))
+    assert len(programs) >= 5
     for program in programs:
         assert needed_packages(program, set()) - packages_of(environment) == set(), program.name
 

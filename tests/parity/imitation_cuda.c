@@ -1,9 +1,15 @@
 /* An imitation of the CUDA, cuBLAS and cuDNN calls of cudnn_network.py and of fortran/, on the CPU.
 
+   Machine code is a library of tests/emulated_gpu.py, named in a file: see cuModuleLoad.
+
    It lets their code run where there is no GPU: every argument that the real library checks
    is checked here, and "device" memory is the host's. Signatures follow NVIDIA's API references.
    One file, linked under the name of each library. */
 
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <fenv.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +36,81 @@ API int cuDeviceGetCount(int *count) { *count = 1; return 0; }
 API int cuDeviceGetName(char *name, int size, int device) {
     CHECK(device == 0);
     snprintf(name, size, "imitation");
+    return 0;
+}
+
+/* Kernels. A module's file names the library that has its functions, as run_*, on one line; on the
+   next stand the threads, shared bytes and units of a block of `train`, and if it keeps layers. */
+typedef struct { void *library; int threads, bytes, units, keeps; } Module;
+typedef struct { Module *module; void *run; int is_train, most_bytes; } Kernel;
+typedef void RunTrain(int, int, int, const void *, const float *, const float *, float *,
+                      const float *, float *, int, int, int, int, int, int, float *);
+typedef void RunSums(int, int, const float *, int, float *, float);
+enum { SUMS = 2626, SUMS_STRIDE = 2656, SUM_COLUMNS = 32, STRIP = 44 };
+static int units_before = 0; /* of the last launch of `train`, whose sums come next */
+
+API int cuModuleLoad(void **out, const char *path) {
+    char library[4096];
+    Module made;
+    FILE *file = fopen(path, "r");
+    CHECK(file);
+    int found = fscanf(file, "%4095[^\n] %d %d %d %d", library, &made.threads, &made.bytes,
+                       &made.units, &made.keeps);
+    fclose(file);
+    CHECK(found == 5);
+    made.library = dlopen(library, RTLD_NOW | RTLD_LOCAL);
+    CHECK(made.library);
+    *out = memcpy(malloc(sizeof made), &made, sizeof made);
+    return 0;
+}
+API int cuModuleGetFunction(void **out, void *module, const char *name) {
+    char run[64];
+    snprintf(run, sizeof run, "run_%s", name);
+    Kernel made = {module, dlsym(((Module *)module)->library, run), 0, 48 << 10};
+    CHECK(made.run);
+    made.is_train = !strcmp(name, "train");
+    *out = memcpy(malloc(sizeof made), &made, sizeof made);
+    return 0;
+}
+API int cuFuncSetAttribute(void *function, int attribute, int value) {
+    CHECK(attribute == 8 && value > 0 && value <= 227 << 10);
+    ((Kernel *)function)->most_bytes = value;
+    return 0;
+}
+static int holds(void *p, size_t floats) { return p && malloc_usable_size(p) >= 4 * floats; }
+API int cuLaunchKernel(void *function, unsigned grid, unsigned grid_y, unsigned grid_z,
+                       unsigned threads, unsigned threads_y, unsigned threads_z, unsigned bytes,
+                       void *stream, void **arguments, void **extra) {
+    const Kernel *kernel = function;
+    const Module *module = kernel->module;
+#define AN(type, i) (*(type *)arguments[i])
+    CHECK(grid_y == 1 && grid_z == 1 && threads_y == 1 && threads_z == 1 && !stream && !extra);
+    CHECK((int)bytes <= kernel->most_bytes);
+    if (!kernel->is_train) {
+        CHECK(grid == (SUMS - 1) / SUM_COLUMNS + 1 && threads == 1024 && bytes == 0);
+        CHECK(AN(int, 1) == units_before && holds(AN(void *, 2), SUMS) && AN(float, 3) > 0);
+        ((RunSums *)kernel->run)(grid, threads, AN(float *, 0), AN(int, 1), AN(float *, 2),
+                                 AN(float, 3));
+        return 0;
+    }
+    int count = AN(int, 6), height = AN(int, 7), width = AN(int, 8);
+    int strips = AN(int, 9), segments = AN(int, 10), rows = AN(int, 11);
+    size_t pixels = (size_t)count * height * width;
+    units_before = count * strips * segments;
+    CHECK((int)threads == module->threads && (int)bytes == module->bytes);
+    CHECK((int)grid == (units_before - 1) / module->units + 1);
+    CHECK(strips == (width - 1) / STRIP + 1 && segments * rows >= height);
+    CHECK(!AN(void *, 0) && holds(AN(void *, 1), pixels) && holds(AN(void *, 2), pixels));
+    CHECK(holds(AN(void *, 3), (size_t)units_before * SUMS_STRIDE) && holds(AN(void *, 4), 2625));
+    CHECK(!AN(void *, 5) || holds(AN(void *, 5), pixels));
+    CHECK(!module->keeps || holds(AN(void *, 12), 32 * pixels));
+    int traps = fedisableexcept(FE_ALL_EXCEPT); /* the host's, which a GPU does not spring */
+    ((RunTrain *)kernel->run)(grid, threads, bytes, NULL, AN(float *, 1), AN(float *, 2),
+                              AN(float *, 3), AN(float *, 4), AN(float *, 5), count, height, width,
+                              strips, segments, rows,
+                              module->keeps ? AN(float *, 12) : NULL);
+    feclearexcept(FE_ALL_EXCEPT);
+    feenableexcept(traps);
     return 0;
 }
 

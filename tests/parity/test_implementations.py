@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -126,9 +127,46 @@ def test_our_kernels_say_in_a_line_that_there_is_no_gpu(bundle, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def run_fortran_kernels(programs, bundle, output, **environment):
+    words = [sys.executable, IMPLEMENTATIONS / "fortran_kernels.py", programs]
+    words += ["--bundle", bundle.folder, "--output", output]
+    return subprocess.run(words, capture_output=True, text=True, env=os.environ | environment)
+
+
+def test_our_kernels_in_fortran_say_in_a_line_that_there_is_no_gpu(bundle, tmp_path):
+    process = run_fortran_kernels(tmp_path, bundle, tmp_path / "out", CUDA_VISIBLE_DEVICES="")
+    assert process.returncode == 3
+    assert process.stderr == "fortran_kernels: no NVIDIA GPU that this PyTorch can use\n"
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("ends", ["exit 3", "kill -TERM $$"])
+def test_our_kernels_in_fortran_end_as_the_fortran_program_does(
+    bundle, tmp_path, monkeypatch, capfd, ends
+):
+    """With its arguments, its words and its status; the exported kernels are gone afterwards."""
+    program = tmp_path / "clearice_parity"
+    program.write_text(f'#!/bin/sh\necho "$@"; cat "$4/kernels.nml"; echo why >&2; {ends}\n')
+    program.chmod(0o755)
+    wrapper = load_implementation("fortran_kernels")
+    monkeypatch.setattr(
+        wrapper, "export_kernels", lambda folder: Path(folder, "kernels.nml").write_text("kernels")
+    )
+    status = wrapper.run(tmp_path, ["--bundle", "b"])
+    said = capfd.readouterr()
+    words = said.out.split()
+    assert words[:3] == ["--device", "kernels", "--kernels"]
+    assert words[4:] == ["--bundle", "b", "kernels"]
+    assert said.err == "why\n"
+    assert status == (3 if ends == "exit 3" else 128 + 15)
+    assert not Path(words[3]).exists()
+
+
+OURS = ("cuda_cnn.py", "fortran_kernels.py")  # clearice's own engine
+
+
 @pytest.mark.parametrize("name", ["numpy_cnn", "torch_cnn", "cudnn_cnn"])
 def test_an_implementation_uses_nothing_from_clearice(name):
-    """But cuda_cnn.py, which is clearice's own engine."""
     for path in IMPLEMENTATIONS.glob("*.py"):
-        assert path.name == "cuda_cnn.py" or "clearice" not in path.read_text()
+        assert path.name in OURS or "clearice" not in path.read_text()
     assert (IMPLEMENTATIONS / f"{name}.py").is_file()

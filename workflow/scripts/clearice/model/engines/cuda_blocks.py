@@ -11,6 +11,9 @@ import math
 
 PRECISIONS = ("float32", "float16", "bfloat16")
 STRIP_PX, PLANE_STRIP_PX = 44, 60  # output columns of a warp's strip: TILES * 16 - 4
+TRAINING_ROWS, PLANE_ROWS = 16, 32  # that a segment has at least
+WEIGHTS, SUMS, SUMS_STRIDE = 2625, 2626, 2656  # as in cuda/weights.cuh
+SUM_THREADS, SUM_COLUMNS = 1024, 32  # of a block of sum_strips, as in cuda/reduction.cuh
 _ROW_BYTES, _PIXEL_BYTES = 160, 32  # of an image row in shared memory; of 16 channels of 2 bytes
 _PLANE_WARPS = 4  # of a block of the kernel denoise
 _REGISTERS, _MOST_REGISTERS = 65536, 255  # of a multiprocessor; of a thread

@@ -16,15 +16,25 @@ import math
 import torch
 
 from clearice.model.engines.contract import PlaneEngine
-from clearice.model.engines.cuda_blocks import PLANE_STRIP_PX, PRECISIONS, STRIP_PX, divide
+from clearice.model.engines.cuda_blocks import (
+    PLANE_ROWS,
+    PLANE_STRIP_PX,
+    PRECISIONS,
+    STRIP_PX,
+    SUM_COLUMNS,
+    SUM_THREADS,
+    SUMS,
+    SUMS_STRIDE,
+    TRAINING_ROWS,
+    WEIGHTS,
+    divide,
+)
 from clearice.model.engines.cuda_compiler import obstacle
 from clearice.model.engines.cuda_kernels import CudaKernels
 from clearice.model.engines.cuda_optimizer import NO_STEP, KernelOptimizer
 from clearice.model.networks import SimpleCNN
 
-_WEIGHTS, _ERROR, _SUMS, _SUMS_STRIDE = 2625, 2625, 2626, 2656  # as in cuda/weights.cuh
-_STEP_THREADS, _SUM_THREADS, _SUM_COLUMNS = 1024, 1024, 32  # as in cuda/reduction.cuh
-_TRAINING_ROWS, _PLANE_ROWS = 16, 32  # that a segment has at least
+_STEP_THREADS = 1024  # as in cuda/reduction.cuh
 
 
 def obstacle_to_cuda(network, device, precision):
@@ -60,14 +70,14 @@ class CudaCNN(PlaneEngine):
         with torch.no_grad():
             self._weights = torch.cat([p.detach().reshape(-1) for p in self._parameters])
             # Of the gradients' batch, and of others: an evaluation leaves gradients as they are.
-            self._sums, self._other_sums = torch.zeros(2, _SUMS, device=device)
+            self._sums, self._other_sums = torch.zeros(2, SUMS, device=device)
         parts = [p.numel() for p in self._parameters]
         for parameter, view in zip(self._parameters, self._weights.split(parts), strict=True):
             parameter.data = view.view_as(parameter)
-        views = self._sums[:_WEIGHTS].split(parts)
+        views = self._sums[:WEIGHTS].split(parts)
         self._gradients = [v.view_as(p) for v, p in zip(views, self._parameters, strict=True)]
         self._stopped = torch.zeros((), dtype=torch.int32, device=device)
-        self._partial = torch.empty(0, _SUMS_STRIDE, device=device)
+        self._partial = torch.empty(0, SUMS_STRIDE, device=device)
         self._training = None if images is None else self._kernels.training(images)
 
     @torch.no_grad()
@@ -130,7 +140,7 @@ class CudaCNN(PlaneEngine):
         if image.stride(1) != 1 or output.stride(1) != 1:
             raise ValueError("the pixels of a plane's row must lie beside each other")
         kernel, block = self._kernels.plane(image.dtype)
-        parts = divide(1, height, width, PLANE_STRIP_PX, block.units_at_once, _PLANE_ROWS)
+        parts = divide(1, height, width, PLANE_STRIP_PX, block.units_at_once, PLANE_ROWS)
         kernel(
             -(-parts.units // block.units),
             block.threads,
@@ -213,9 +223,9 @@ class CudaCNN(PlaneEngine):
 
     def _launch(self, kernels, addresses, size, scale, output=None, layers=None):
         self._training, block = kernels, kernels.block
-        parts = divide(*size, STRIP_PX, block.units_at_once, _TRAINING_ROWS)
+        parts = divide(*size, STRIP_PX, block.units_at_once, TRAINING_ROWS)
         if len(self._partial) < parts.units:
-            self._partial = torch.empty(parts.units, _SUMS_STRIDE, device=self.device)
+            self._partial = torch.empty(parts.units, SUMS_STRIDE, device=self.device)
         partial, weights = self._partial.data_ptr(), self._weights.data_ptr()
         to = None if output is None else output.data_ptr()
         extra = [] if layers is None else [layers.data_ptr()]
@@ -224,9 +234,9 @@ class CudaCNN(PlaneEngine):
         kernels.train(
             blocks, block.threads, *addresses, partial, weights, to, *size, *division, *extra
         )
-        columns = math.ceil(_SUMS / _SUM_COLUMNS)
+        columns = math.ceil(SUMS / SUM_COLUMNS)
         sums = (self._other_sums if scale is None else self._sums).data_ptr()
-        kernels.sum_strips(columns, _SUM_THREADS, partial, parts.units, sums, scale or 1.0)
+        kernels.sum_strips(columns, SUM_THREADS, partial, parts.units, sums, scale or 1.0)
 
 
 def _require_table(table, device):
