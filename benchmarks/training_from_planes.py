@@ -10,7 +10,7 @@ batches that lie on the device:
                patches of 1024 px (random turns, swapped halves), each with its loss read back
     streamed   the same where the memory may hold two groups of micrographs only
     devices    with two GPUs: train_denoiser.py on one and on both, the script's own figures of its
-               first epoch, which waits for the planes, and of all
+               first epoch, which waits for the planes, and of both
 
 Writes training_from_planes.json; with --kinds those alone are measured, and what the file holds of
 others stays. --tiny runs it on a CPU in seconds, to see that it runs at all.
@@ -56,7 +56,7 @@ PLAN = {"shape": (7676, 7420), "size_px": 1024, "train": 177, "test": 19, "disti
 TINY = {"shape": (160, 200), "size_px": 32, "train": 20, "test": 2, "distinct": 2}
 PRECISIONS = {"resident": ("float32", "float16", "bfloat16"), "streamed": ("float32", "float16")}
 KINDS = ("resident", "streamed", "devices")
-BATCH, EPOCHS = 4, 5
+BATCH, EPOCHS = 4, 2
 
 
 def write_pair(folder, number, plan):
