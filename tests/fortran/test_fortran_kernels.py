@@ -77,6 +77,9 @@ def only_line(done):
     return line
 
 
+@pytest.mark.parametrize(
+    "programs", ["checked", pytest.param("fast", marks=pytest.mark.long)], indirect=True
+)
 def test_the_kernels_pass(programs, bundle, kernels, imitation, tmp_path):
     done = parity(programs, bundle.folder, tmp_path, kernels, imitation)
     assert (done.returncode, done.stderr) == (0, "")
