@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from clearice.denoised.batch import Batch
 from clearice.errors import InputError
 from denoise_files import denoise, results, write_image
 from small_disk import small_disk
@@ -54,6 +55,21 @@ def test_an_interrupted_run_leaves_no_half_file_and_can_be_continued(here, numbe
     assert process.returncode == 0
     assert process.stderr == "1 already done\n"
     assert process.stdout.startswith("out/m.star: ")
+
+
+def test_a_signal_after_the_last_file_stops_nothing(here, monkeypatch, capsys):
+    write_image(here / "a.mrc", 1)
+    (here / "m.star").write_text("data_\n\nloop_\n_rlnMicrographName\na.mrc\n")
+    run = Batch.run
+
+    def late(self, *arguments):
+        yield from run(self, *arguments)
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(Batch, "run", late)
+    assert denoise("m.star") == 0
+    assert results(here / "out") == ["a.json", "a.mrc", "m.star"]
+    assert capsys.readouterr().err == ""
 
 
 def test_a_disk_that_is_too_small_is_told_before_it_is_full(here):

@@ -109,7 +109,8 @@ def _denoise(tasks, options):
                     progress.line(f"error: {fault}")
             rate = progress.megapixels_per_s
     new = len(done) - (len(tasks.tasks) - len(waiting))
-    if interruption.signal:
+    # A signal that came after the last file stops nothing.
+    if interruption.signal and new + len(faults) < len(waiting):
         _say(f"interrupted: {new} of {len(waiting)} denoised; the same command continues")
         return 128 + interruption.signal
     for table in tasks.tables:
