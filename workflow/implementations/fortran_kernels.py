@@ -20,6 +20,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "scripts"))
 try:
     from clearice.model.engines.cuda_compiler import CudaError
     from clearice.model.engines.exported_kernels import export_kernels
+    from clearice.stopping import ends_orderly
 except ImportError as error:
     cannot_run(f"fortran_kernels: {error}")
 
@@ -32,11 +33,20 @@ def run(programs, arguments):
         except CudaError as error:
             cannot_run(f"fortran_kernels: {str(error).splitlines()[0]}")
         words = [Path(programs) / "clearice_parity", "--device", "kernels", "--kernels", folder]
-        status = subprocess.run([*words, *arguments]).returncode
+        try:
+            program = subprocess.Popen([*words, *arguments])
+        except OSError as error:
+            cannot_run(f"fortran_kernels: {words[0]}: {error.strerror}")
+        with program:
+            try:
+                status = program.wait()
+            finally:
+                program.kill()
         return status if status >= 0 else 128 - status  # of a signal: as a shell says it
 
 
 if __name__ == "__main__":
     if len(sys.argv) < 2:
         sys.exit("usage: fortran_kernels.py PROGRAMS --bundle DIR --output DIR")
-    sys.exit(run(sys.argv[1], sys.argv[2:]))
+    with ends_orderly():  # a timeout ends it by a signal: the folder and the program go, too
+        sys.exit(run(sys.argv[1], sys.argv[2:]))

@@ -108,3 +108,17 @@ def test_both_halves_are_surveyed_apart_and_averaged(tmp_path):
     assert len(results(tmp_path / "many")) == 6
     for alone in (tmp_path / "alone").glob("*.mrc"):
         assert (tmp_path / "many" / alone.name).read_bytes() == alone.read_bytes()
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_a_stop_is_heard_between_the_bands_of_a_micrograph(tmp_path, at_once):
+    paths = [write_image(tmp_path / f"{n}.mrc", n, (900, 120)) for n in range(2)]
+    network, identity, device = load_denoiser(write_model(tmp_path / "m.safetensors"), "cpu")
+    (tmp_path / "out").mkdir()
+    tasks, bands = find_tasks(map(str, paths), tmp_path / "out").tasks, []
+    batch = Batch(network, identity, SETTINGS, device, lambda: len(bands) > 1, at_once=at_once)
+    progress = FileProgress(2, 1)
+    progress.add_pixels = bands.append
+    assert list(batch.run(tasks, progress)) == []
+    assert 2 <= len(bands) <= 1 + at_once  # of fourteen each
+    assert results(tmp_path / "out") == []

@@ -1,20 +1,22 @@
 """Micrographs surveyed in a process of their own: the same numbers, pixels and errors."""
 
+import contextlib
 import dataclasses
 import os
 import signal
 
 import numpy as np
 import pytest
+import torch
 
 from clearice.denoised import surveyor as module
-from clearice.denoised.surveyor import Surveyor
+from clearice.denoised.surveyor import SharedRows, Surveyor
 from clearice.errors import InputError
 from clearice.micrographs.mrc import open_micrograph
 from clearice.micrographs.rows import MicrographRows, hot_pixel_limit
 from mrc_files import noise_image, write_mrc
 
-THRESHOLDS = ("auto", 8, None)
+THRESHOLDS, CPU = ("auto", 8, None), torch.device("cpu")
 
 
 def unwatched():
@@ -24,7 +26,7 @@ def unwatched():
 @pytest.fixture
 def surveyor():
     """A Surveyor, which is closed in the end."""
-    with Surveyor() as one:
+    with Surveyor(CPU) as one:
         yield one
 
 
@@ -94,6 +96,32 @@ def test_a_killed_process_is_told_of_and_another_one_begins(surveyor, tmp_path):
         assert surveyor.rows_of(micrograph, "auto", 0, unwatched).survey
 
 
+def test_signals_for_a_whole_job_are_not_the_process_to_act_on(surveyor, tmp_path):
+    with open_micrograph(hot_image(tmp_path / "a.mrc", 1)) as micrograph:
+        assert surveyor.rows_of(micrograph, "auto", 0, unwatched).survey
+        child = surveyor._process._process
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            os.kill(child.pid, number)
+        assert surveyor.rows_of(micrograph, "auto", 0, unwatched).survey
+    assert surveyor._process._process is child
+
+
+def test_who_stops_us_and_kills_the_process_is_heard_first(surveyor, tmp_path):
+    class Stopped(Exception):
+        pass
+
+    def stop():
+        raise Stopped
+
+    with open_micrograph(hot_image(tmp_path / "a.mrc", 1)) as micrograph:
+        assert surveyor.rows_of(micrograph, "auto", 0, unwatched).survey
+        child = surveyor._process._process
+        child.kill()
+        child.wait()
+        with pytest.raises(Stopped):
+            _ = surveyor.rows_of(micrograph, "auto", 0, stop).survey
+
+
 def test_a_survey_that_nobody_wants_any_more_ends_its_process(surveyor, tmp_path, monkeypatch):
     class Enough(Exception):
         pass
@@ -117,8 +145,52 @@ def test_a_survey_that_nobody_wants_any_more_ends_its_process(surveyor, tmp_path
 
 def test_no_process_and_no_memory_outlive_it(tmp_path):
     descriptors = set(os.listdir("/proc/self/fd"))
-    with Surveyor() as surveyor, open_micrograph(hot_image(tmp_path / "a.mrc", 1)) as micrograph:
+    with Surveyor(CPU) as surveyor, open_micrograph(hot_image(tmp_path / "a.mrc", 1)) as micrograph:
         assert surveyor.rows_of(micrograph, "auto", 0, unwatched).survey
         child = surveyor._process._process
     assert child.poll() == -signal.SIGKILL
     assert set(os.listdir("/proc/self/fd")) == descriptors
+
+
+class Runtime:
+    """CUDA's runtime as torch.cuda.cudart() shows it: what was asked of it, and its answer."""
+
+    def __init__(self, status):
+        self.asked, self._status = [], status
+
+    def cudaHostRegister(self, place, count, flags):
+        self.asked.append(("register", place, count, flags))
+        return self._status
+
+    def cudaHostUnregister(self, place):
+        self.asked.append(("unregister", place))
+        return 0
+
+
+@pytest.mark.parametrize("status", [0, 2])
+def test_memory_is_page_locked_for_its_own_gpu_or_is_slower(monkeypatch, status):
+    """A call that fails leaves its error to the next launch of the thread, which raises it."""
+    runtime, devices, heard = Runtime(status), [], []
+
+    def launch(*_, device):
+        heard.append(device)
+        raise RuntimeError("CUDA error: out of memory")
+
+    def of(device):
+        devices.append(device)
+        return contextlib.nullcontext()
+
+    monkeypatch.setattr(torch.cuda, "cudart", lambda: runtime)
+    monkeypatch.setattr(torch.cuda, "device", of)
+    monkeypatch.setattr(torch, "zeros", launch)
+    gpu = torch.device("cuda", 1)
+    memory = SharedRows(gpu)
+    first = memory.array((30, 20)).ctypes.data
+    memory.array((10, 20))
+    second = memory.array((50, 20)).ctypes.data
+    memory.close()
+    unlocked = [("unregister", place) for place in (first, second)]
+    asked = [("register", first, 2400, 0), unlocked[0], ("register", second, 4000, 0), unlocked[1]]
+    assert runtime.asked == (asked if status == 0 else asked[::2])
+    assert set(devices) == {gpu}
+    assert heard == ([] if status == 0 else [gpu, gpu])

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from clearice.child_process import FarMistake
 from clearice.files import read_json, write_json
 from clearice.report.drawing import pool
 from clearice.report.drawing.kept import Pages, order_script
@@ -200,7 +201,7 @@ def test_no_mistake_of_ours_is_hidden_and_no_process_is_left(run, monkeypatch):
     record = read_json(run.record("denoised", "a"))
     del record["model"]
     write_json(run.record("denoised", "a"), record)
-    with pytest.raises(RuntimeError, match="KeyError: 'model'"):
+    with pytest.raises(FarMistake, match="KeyError: 'model'"):
         run.draw()
 
 

@@ -7,6 +7,7 @@ import contextlib
 import os
 import pickle
 import select
+import signal
 import subprocess
 import sys
 import traceback
@@ -18,7 +19,11 @@ _LIBRARY = Path(__file__).resolve().parents[1]
 _POLL_S = 0.2  # between two looks at whether an answer is still wanted
 
 
-class ChildEnded(RuntimeError):
+class FarMistake(Exception):
+    """A mistake of ours in the process: its text is the traceback there."""
+
+
+class ChildEnded(Exception):
     """The process is gone: `status` is its exit status, negative for a signal."""
 
     def __init__(self, status):
@@ -59,8 +64,7 @@ class ChildProcess:
         """Return the work of the far end on `item`, any two objects that can be pickled.
 
         `watch`, if given, is called while it works and may raise; the process is of no use then.
-        What the far end raises is a mistake of ours: RuntimeError, with its traceback. Raises
-        ChildEnded where the process is gone.
+        Raises FarMistake for what the far end raised, ChildEnded where the process is gone.
         """
         gone = OSError, EOFError, pickle.UnpicklingError
         try:
@@ -75,7 +79,7 @@ class ChildProcess:
         except gone:
             raise ChildEnded(self._process.wait()) from None
         if mistake:
-            raise RuntimeError(mistake)
+            raise FarMistake(mistake)
         return result
 
     def _has_answered(self):
@@ -86,7 +90,12 @@ class ChildProcess:
 
 
 def serve(work):
-    """Be the far end: answer each item on standard input, until its end, which our parent's is."""
+    """Be the far end: answer each item on standard input, until its end, which our parent's is.
+
+    A signal for all processes of a job is the parent's to act on.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     items, results = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever prints, prints no result
     with contextlib.suppress(EOFError, BrokenPipeError):

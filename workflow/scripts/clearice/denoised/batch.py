@@ -91,7 +91,7 @@ class Batch:
         workers = max(1, min(at_once, len(tasks)))
         with contextlib.ExitStack() as stack:
             for _ in range(workers):
-                own = stack.enter_context(Surveyor()) if workers > 1 else None
+                own = stack.enter_context(Surveyor(self._device)) if workers > 1 else None
                 self._surveyors.put(own)
             pool = stack.enter_context(concurrent.futures.ThreadPoolExecutor(workers))
             futures = {pool.submit(self._denoise, task, progress): task for task in tasks}

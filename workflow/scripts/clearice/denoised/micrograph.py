@@ -92,7 +92,7 @@ def write_denoised(
     hot_pixel_threshold and average_halves: true (of a pair, the mean of both denoised halves),
     auto (the same where they are equally noisy, else the input half alone) or false (the input
     half alone). `pixel_size_angstrom` is what a table states, and is used in place of the header's.
-    `watch` is called before every block read and may raise; `count` gets the pixels
+    `watch` is called before every block read and every band, and may raise; `count` gets the pixels
     of each finished band; `turn` is a context in which the device works; `surveyor`, a
     surveyor.Surveyor, reads and surveys the files, None for this process.
     Returns the facts of the result as a dict. Raises InputError for files that cannot be used.
@@ -116,7 +116,7 @@ def write_denoised(
         on_device = {"tile_px": tile_px, "device": device, "turn": turn}
         if len(used) == 1:
             on_device["finish"] = stored.take
-        bands = [_counted(denoise_bands(network, rows, **on_device), count) for rows in used]
+        bands = [_watched(denoise_bands(network, rows, **on_device), watch, count) for rows in used]
         folder = Path(denoised).parent
         first = readers[0]
         pixel_size = pixel_size_angstrom or first.pixel_size_angstrom
@@ -170,8 +170,9 @@ def _pixel_warnings(used):
     return [f"{Path(rows.path).name}: {text}" for rows in used for text in rows.survey.warnings]
 
 
-def _counted(bands, count):
+def _watched(bands, watch, count):
     for rows in bands:
+        watch()
         count(rows.size)
         yield rows
         del rows  # a band is not held while the next is made

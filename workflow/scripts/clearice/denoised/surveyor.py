@@ -3,9 +3,10 @@
 What is computed of the pixels of a micrograph before a network sees them is hundreds of short calls
 of NumPy, for each of which a thread needs Python's lock: many threads are no faster than one. Such
 a process (survey_worker.py) leaves the rows in memory that both share, page-locked, so that the GPU
-copies them at full speed and nobody reads a file twice.
+copies them at full speed and the network's rows are read and cleaned once.
 """
 
+import contextlib
 import mmap
 import os
 import signal
@@ -24,11 +25,12 @@ _FILES = 2  # of a task, at most: the halves of a micrograph
 class Surveyor:
     """A process for one task at a time, and the memory of its micrographs. A context manager.
 
-    The process begins with the first survey, and anew after one that ended it.
+    The process begins with the first survey, and anew after one that ended it. `device` is where
+    the rows go.
     """
 
-    def __init__(self):
-        self._memory = [SharedRows() for _ in range(_FILES)]
+    def __init__(self, device):
+        self._memory = [SharedRows(device) for _ in range(_FILES)]
         self._process = None
 
     def __enter__(self):
@@ -43,7 +45,7 @@ class Surveyor:
         """Return the SurveyedRows of an open micrograph, file `number` of its task.
 
         They are valid until the next task. `threshold` is a hot_pixel_threshold; `watch` is called
-        every now and then while the process works, and may raise to end the waiting.
+        every now and then while the process works and before each block, and may raise.
         """
 
         def survey(shape):
@@ -51,7 +53,7 @@ class Surveyor:
             item = micrograph.path, threshold, shape, self._memory[number].descriptor
             return rows, self._answer(item, watch)
 
-        return SurveyedRows(micrograph, survey)
+        return SurveyedRows(micrograph, survey, watch)
 
     def _answer(self, item, watch):
         """Return the answer of the process; raise InputError where that is one."""
@@ -64,6 +66,7 @@ class Surveyor:
             self._end()
             if not isinstance(error, ChildEnded):
                 raise
+            watch()  # whoever stops us may have stopped it as well
             raise InputError(
                 "the process that read it is gone",
                 file=item[0],
@@ -83,11 +86,11 @@ class Surveyor:
 class SurveyedRows:
     """A rows.MicrographRows whose survey another process takes."""
 
-    def __init__(self, micrograph, survey):
+    def __init__(self, micrograph, survey, watch):
         self.path = micrograph.path
         self.height_px, self.width_px = micrograph.height_px, micrograph.width_px
         self.numbers, self.hot_pixels, self.kept = {}, 0, None
-        self._take, self._survey = survey, None
+        self._take, self._survey, self._watch = survey, None, watch
 
     @property
     def survey(self):
@@ -100,31 +103,33 @@ class SurveyedRows:
     def blocks(self):
         """Yield float32 (b, W), top to bottom, any number of times."""
         _ = self.survey
-        return blocks_of(self.kept)
+        for rows in blocks_of(self.kept):
+            self._watch()
+            yield rows
 
 
 class SharedRows:
     """Memory for one image, which grows when a larger one comes. `descriptor` is that of its file.
 
-    A file without a name, not one in /dev/shm: in a container that is often 64 MiB.
+    A file without a name, not one in /dev/shm: in a container that is often 64 MiB. For a
+    `device` that is a GPU it is page-locked where that can be had; else copies are slower.
     """
 
-    def __init__(self):
+    def __init__(self, device):
+        self._device = device
         self.descriptor = os.memfd_create("clearice rows")
         self._map, self._array, self._is_locked = None, None, False
 
     def array(self, shape):
-        """Return it as a float32 array (H, W), page-locked where there is a GPU."""
+        """Return it as a float32 array (H, W)."""
         pixels = shape[0] * shape[1]
         if self._array is None or len(self._array) < pixels:
             self._let_go()
             os.ftruncate(self.descriptor, 4 * pixels)
             self._map = mmap.mmap(self.descriptor, 4 * pixels)
             self._array = np.frombuffer(self._map, np.float32)
-            if torch.cuda.is_initialized():
-                place = self._array.ctypes.data
-                status = torch.cuda.cudart().cudaHostRegister(place, 4 * pixels, 0)
-                self._is_locked = int(status) == 0  # where it can't be, copies are slower
+            if self._device.type == "cuda":
+                self._is_locked = self._ask("cudaHostRegister", 4 * pixels, 0)
         return self._array[:pixels].reshape(shape)
 
     def close(self):
@@ -134,9 +139,19 @@ class SharedRows:
 
     def _let_go(self):
         if self._is_locked:
-            torch.cuda.cudart().cudaHostUnregister(self._array.ctypes.data)
+            self._ask("cudaHostUnregister")
         self._map = self._array = None
         self._is_locked = False
+
+    def _ask(self, function, *arguments):
+        """Call one of CUDA's functions about the memory; return whether it succeeded."""
+        with torch.cuda.device(self._device):  # of each thread; the first GPU may be somebody's
+            status = getattr(torch.cuda.cudart(), function)(self._array.ctypes.data, *arguments)
+            if int(status):
+                # The next launch in this thread would hear of it. This one does, and forgets it.
+                with contextlib.suppress(RuntimeError):
+                    torch.zeros((), device=self._device)
+        return int(status) == 0
 
 
 def _ending(status):

@@ -1,6 +1,7 @@
 """Losses that come back from the device a little late, so that no step waits for its own."""
 
 import collections
+import functools
 
 import torch
 
@@ -17,7 +18,7 @@ class LateLosses:
     def __init__(self, device):
         self._device, self._stream, self._lag = torch.device(device), None, 0
         if self._device.type == "cuda":
-            self._stream, self._lag = torch.cuda.Stream(device), 2
+            self._stream, self._lag = _copy_stream(self._device), 2
         self._waiting, self._spare = collections.deque(), []
 
     def push(self, report, about):
@@ -52,3 +53,9 @@ class LateLosses:
             save, stop = (wish > 0 for wish in wishes or (0, 0))
             due.append((about, loss, save, stop))
         return due
+
+
+@functools.cache
+def _copy_stream(device):
+    """Return the stream for losses: PyTorch has 32, and gives them to the next who asks, again."""
+    return torch.cuda.Stream(device)

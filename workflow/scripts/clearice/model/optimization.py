@@ -159,13 +159,13 @@ class Optimization:
 
     def _table_step(self, tabled, pixels):
         """Do what _eager_step does, for a tabled_batch.TabledBatch."""
-        engine, where = self.engine, (tabled.table, tabled.cut_px, pixels)
+        engine, size = self.engine, (tabled.cut_px, pixels)
         if self._all_reduce is None:
-            return engine.step_of_table(*where, self.optimizer, tabled.dtype)
+            return engine.step_of_table(tabled.table, *size, self.optimizer, tabled.dtype)
         self.optimizer.zero_grad()
-        if not len(tabled.table):
+        if not len(tabled.host_table):
             return torch.zeros((), device=self.device)
-        return engine.error_and_gradients_of_table(*where, tabled.dtype) / pixels
+        return engine.error_and_gradients_of_table(tabled.table, *size, tabled.dtype) / pixels
 
     def _update(self):
         self.engine.scaler.step(self.optimizer)

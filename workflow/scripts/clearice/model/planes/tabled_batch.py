@@ -30,7 +30,10 @@ class TabledBatch:
         """The table on the device, int64 (n, 4)."""
         if self.device_table is not None:
             return self.device_table
-        return torch.from_numpy(self.host_table).to(self.memory.device)
+        table, device = torch.from_numpy(self.host_table), self.memory.device
+        if device.type == "cuda":  # from pageable memory a copy waits for all that was launched
+            table = table.pin_memory()
+        return table.to(device, non_blocking=True)
 
     def cut(self):
         """Return the patches as two tensors, turned: (n, 1, cut_px, cut_px) float32 each."""

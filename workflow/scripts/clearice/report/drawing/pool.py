@@ -10,7 +10,7 @@ def results_of(module, items, processes):
     """Yield (item, module.work(item)) as they are finished; `module` is run with `serve`.
 
     Items are taken from the iterator as processes become free. What `work` raises is a mistake of
-    ours: RuntimeError, with its traceback. No process outlives this generator.
+    ours: FarMistake, with its traceback. No process outlives this generator.
     """
     items, waiting = iter(items), {}
     with contextlib.ExitStack() as stack:
