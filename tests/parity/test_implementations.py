@@ -12,6 +12,7 @@ import pytest
 
 from clearice.parity.comparison import compare
 from clearice.reference.bundle import Bundle
+from conftest import REPOSITORY
 from imitated_cuda import build_libraries
 from parity_bundle import IMPLEMENTATIONS, load_implementation, write_small_bundle
 
@@ -160,6 +161,47 @@ def test_our_kernels_in_fortran_end_as_the_fortran_program_does(
     assert said.err == "why\n"
     assert status == (3 if ends == "exit 3" else 128 + 15)
     assert not Path(words[3]).exists()
+
+
+WRAPPED = """
+import sys
+from clearice.stopping import ends_orderly
+from parity_bundle import load_implementation
+wrapper = load_implementation("fortran_kernels")
+wrapper.export_kernels = lambda folder: print(folder, flush=True)
+with ends_orderly():
+    sys.exit(wrapper.run(sys.argv[1], []))
+"""
+
+
+def test_our_kernels_in_fortran_leave_nothing_behind_when_they_are_ended(tmp_path):
+    """As a timeout of the parity check ends a program."""
+    program = tmp_path / "clearice_parity"
+    program.write_text("#!/bin/sh\necho $$\nexec sleep 600\n")
+    program.chmod(0o755)
+    paths = [REPOSITORY / "workflow" / "scripts", REPOSITORY / "tests"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", WRAPPED, tmp_path],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, paths))},
+    )
+    folder, number = (process.stdout.readline().strip() for _ in range(2))
+    assert Path(folder).is_dir()
+    process.terminate()
+    assert process.wait(60) == 128 + 15
+    assert not Path(folder).exists()
+    assert not Path("/proc", number).exists()
+
+
+def test_our_kernels_in_fortran_say_that_there_is_no_program(tmp_path, monkeypatch, capsys):
+    wrapper = load_implementation("fortran_kernels")
+    monkeypatch.setattr(wrapper, "export_kernels", lambda folder: None)
+    with pytest.raises(SystemExit) as ended:
+        wrapper.run(tmp_path, [])
+    assert ended.value.code == 3
+    line = f"fortran_kernels: {tmp_path}/clearice_parity: No such file or directory\n"
+    assert capsys.readouterr().err == line
 
 
 OURS = ("cuda_cnn.py", "fortran_kernels.py")  # clearice's own engine
