@@ -31,6 +31,17 @@ TINY_CONFIG = {
 }
 
 
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    """A small reference bundle, with real weights and real numbers, that nobody writes to."""
+    from clearice.reference.bundle import Bundle  # here: PyTorch makes it
+    from parity_bundle import write_small_bundle
+
+    folder = tmp_path_factory.mktemp("reference") / "bundle"
+    write_small_bundle(folder)
+    return Bundle(folder)
+
+
 @pytest.fixture
 def one_thread():
     """PyTorch on one thread: last bits depend on the number, and many wait on a busy machine."""

@@ -2,9 +2,10 @@
 module cudnn_engine
   use, intrinsic :: iso_c_binding
   use, intrinsic :: iso_fortran_env, only: int64, real32, real64
-  use cuda_functions, only: check_cuda, cublasSaxpy_v2, cublasSdot_v2, cublasSscal_v2, device_name
+  use cuda_functions, only: check_cuda, cublasSaxpy_v2, cublasSdot_v2, cublasSscal_v2
   use cudnn_layers
   use engines, only: engine
+  use gpu_engine, only: engine_on_gpu
   use gpu_memory
   use network, only: bias_at, parameter_count, weight_at
   implicit none (type, external)
@@ -14,7 +15,7 @@ module cudnn_engine
   integer(int64), parameter :: dot_chunk = 2_int64**20  ! of one float32 sum; added up in float64
   integer(int64), parameter :: dots_at = 2688  ! in `results`, after the gradients
 
-  type, extends(engine) :: cudnn_network
+  type, extends(engine_on_gpu) :: cudnn_network
     private
     type(layers) :: layers
     type(image), allocatable :: plans(:)  ! by the number of images in a batch
@@ -35,8 +36,6 @@ module cudnn_engine
     procedure :: gradients
     procedure :: output
     procedure :: activation
-    procedure :: host_memory
-    procedure :: describe
   end type
 
 contains
@@ -241,21 +240,4 @@ contains
     end select
     call download(address, size(values, kind=int64), values)
   end subroutine
-
-  function host_memory(self, bytes) result(address)
-    class(cudnn_network), intent(inout) :: self
-    integer(c_size_t), intent(in) :: bytes
-    type(c_ptr) :: address
-    associate (unused => self)
-    end associate
-    address = pinned_memory(bytes)
-  end function
-
-  function describe(self) result(text)
-    class(cudnn_network), intent(inout) :: self
-    character(:), allocatable :: text
-    associate (unused => self)
-    end associate
-    text = device_name
-  end function
 end module

@@ -11,6 +11,7 @@ module kernel_engine
   use engines, only: engine
   use faults, only: fail, integer_text
   use files, only: file_bytes, join
+  use gpu_engine, only: engine_on_gpu
   use gpu_memory
   use kernel_geometry, only: cut, division, geometry, read_geometry
   use network, only: parameter_count
@@ -20,7 +21,7 @@ module kernel_engine
 
   integer(c_int), parameter :: most_dynamic_shared_bytes = 8  ! CUfunction_attribute
 
-  type, extends(engine) :: kernel_network
+  type, extends(engine_on_gpu) :: kernel_network
     private
     type(geometry) :: geometry
     type(c_ptr) :: train = c_null_ptr, train_layers = c_null_ptr, sum_strips = c_null_ptr
@@ -37,8 +38,6 @@ module kernel_engine
     procedure :: gradients
     procedure :: output
     procedure :: activation
-    procedure :: host_memory
-    procedure :: describe
   end type
 
 contains
@@ -236,21 +235,4 @@ contains
                     int(threads, c_int), 1_c_int, 1_c_int, int(shared_bytes, c_int), &
                     c_null_ptr, c_loc(places), c_null_ptr), 'cuLaunchKernel')
   end subroutine
-
-  function host_memory(self, bytes) result(address)
-    class(kernel_network), intent(inout) :: self
-    integer(c_size_t), intent(in) :: bytes
-    type(c_ptr) :: address
-    associate (unused => self)
-    end associate
-    address = pinned_memory(bytes)
-  end function
-
-  function describe(self) result(text)
-    class(kernel_network), intent(inout) :: self
-    character(:), allocatable :: text
-    associate (unused => self)
-    end associate
-    text = device_name
-  end function
 end module

@@ -22,24 +22,15 @@ from clearice.model.engines.cuda_blocks import (
 )
 from clearice.model.engines.exported_kernels import CUBINS, GEOMETRY, geometry_namelist
 from clearice.parity.comparison import compare
-from clearice.reference.bundle import Bundle
 from conftest import REPOSITORY
 from emulated_gpu import build, compiler
 from imitated_cuda import build_libraries
-from parity_bundle import write_small_bundle
 from training_data import write_dataset
 
 pytestmark = pytest.mark.skipif(compiler() is None, reason="needs g++")
 KIB = 1024
 TINY = Gpu(110 * KIB, 112 * KIB, 2)  # two strips a block, four on the whole GPU
 GPU_NAME = "imitation"
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("fortran_kernels") / "bundle"
-    write_small_bundle(folder)
-    return Bundle(folder)
 
 
 @pytest.fixture(scope="module")

@@ -9,18 +9,9 @@ import time
 import pytest
 
 from clearice.parity.comparison import compare
-from clearice.reference.bundle import Bundle
 from conftest import REPOSITORY
 from imitated_cuda import LIBRARIES, build_libraries
-from parity_bundle import write_small_bundle
 from small_disk import small_disk
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("fortran_parity") / "bundle"
-    write_small_bundle(folder)
-    return Bundle(folder)
 
 
 @pytest.fixture(scope="module")

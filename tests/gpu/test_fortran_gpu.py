@@ -14,9 +14,8 @@ from clearice.dataset.manifest import read_manifest
 from clearice.dataset.namelists import dataset_namelists
 from clearice.model.engines.exported_kernels import GEOMETRY, export_kernels
 from clearice.parity.comparison import compare
-from clearice.reference.bundle import Bundle
 from conftest import REPOSITORY
-from parity_bundle import IMPLEMENTATIONS, write_small_bundle
+from parity_bundle import IMPLEMENTATIONS
 from run_implementation import wheel_libraries
 from training_data import write_dataset
 
@@ -26,13 +25,6 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU"),
     pytest.mark.skipif(not PROGRAMS.is_dir(), reason="needs the programs of make -C fortran"),
 ]
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("fortran_gpu") / "bundle"
-    write_small_bundle(folder)
-    return Bundle(folder)
 
 
 @pytest.fixture(scope="module")

@@ -8,20 +8,12 @@ import pytest
 import torch
 
 from clearice.parity.comparison import compare
-from clearice.reference.bundle import Bundle
-from parity_bundle import IMPLEMENTATIONS, write_small_bundle
+from parity_bundle import IMPLEMENTATIONS
 
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU"),
 ]
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("parity_gpu") / "bundle"
-    write_small_bundle(folder)
-    return Bundle(folder)
 
 
 def run(bundle, output, program, *arguments):

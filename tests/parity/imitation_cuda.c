@@ -41,7 +41,7 @@ API int cuDeviceGetName(char *name, int size, int device) {
 
 /* Kernels. A module's file names the library that has its functions, as run_*, on one line; on the
    next stand the threads, shared bytes and units of a block of `train`, and if it keeps layers. */
-typedef struct { void *library; int threads, bytes, units, keeps; } Module;
+typedef struct { void *functions; int threads, bytes, units, keeps; } Module;
 typedef struct { Module *module; void *run; int is_train, most_bytes; } Kernel;
 typedef void RunTrain(int, int, int, const void *, const float *, const float *, float *,
                       const float *, float *, int, int, int, int, int, int, float *);
@@ -58,15 +58,15 @@ API int cuModuleLoad(void **out, const char *path) {
                        &made.units, &made.keeps);
     fclose(file);
     CHECK(found == 5);
-    made.library = dlopen(library, RTLD_NOW | RTLD_LOCAL);
-    CHECK(made.library);
+    made.functions = dlopen(library, RTLD_NOW | RTLD_LOCAL);
+    CHECK(made.functions);
     *out = memcpy(malloc(sizeof made), &made, sizeof made);
     return 0;
 }
 API int cuModuleGetFunction(void **out, void *module, const char *name) {
     char run[64];
     snprintf(run, sizeof run, "run_%s", name);
-    Kernel made = {module, dlsym(((Module *)module)->library, run), 0, 48 << 10};
+    Kernel made = {module, dlsym(((Module *)module)->functions, run), 0, 48 << 10};
     CHECK(made.run);
     made.is_train = !strcmp(name, "train");
     *out = memcpy(malloc(sizeof made), &made, sizeof made);

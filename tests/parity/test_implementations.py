@@ -11,17 +11,9 @@ from pathlib import Path
 import pytest
 
 from clearice.parity.comparison import compare
-from clearice.reference.bundle import Bundle
 from conftest import REPOSITORY
 from imitated_cuda import build_libraries
-from parity_bundle import IMPLEMENTATIONS, load_implementation, write_small_bundle
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("implementations") / "bundle"
-    write_small_bundle(folder)
-    return Bundle(folder)
+from parity_bundle import IMPLEMENTATIONS, load_implementation
 
 
 @pytest.fixture(scope="module")
