@@ -13,7 +13,7 @@ count for nothing. Networks with random weights, which cost what trained ones do
     alone       a process for one micrograph: seconds to import, until its result, in all
 
 Peaks are those of the process on the host (VmHWM, page-locked and shared memory included; each of
-the processes that survey has 40 MiB of its own) and of the device (reserved by PyTorch); `engine`
+the processes that survey has 60 MiB of its own) and of the device (reserved by PyTorch); `engine`
 is what computed the network. At most --seconds are spent on each. Writes
 benchmarks/results/denoising_throughput.json.
 """

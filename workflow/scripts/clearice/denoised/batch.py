@@ -39,7 +39,6 @@ class Batch:
     `network`, `model` and `device` are what micrograph.load_denoiser returns, `settings` those of
     write_denoised. `stopped` is a function that says whether to end; it is asked before every
     block of rows. `judge` is called with a file and its facts and returns (more facts, warnings).
-    `at_once` is how many are under way at a time; None for what suits the device.
     """
 
     def __init__(
@@ -50,12 +49,10 @@ class Batch:
         device,
         stopped=lambda: False,
         judge=lambda *_: ({}, []),
-        at_once=None,
     ):
         self._network, self._model, self._settings = network, model, settings
         self._device, self._asked_to_stop, self._judge = device, stopped, judge
-        self._at_once, self._turn = at_once, threading.Lock()
-        self._surveyors = queue.SimpleQueue()
+        self._turn, self._surveyors = threading.Lock(), queue.SimpleQueue()
 
     def is_done(self, task):
         """Say whether the result of a tasks.Task exists and is that of unchanged files."""
@@ -87,8 +84,7 @@ class Batch:
         InputError for a full disk, and whatever is a mistake of ours.
         """
         files = max((len(task.files) for task in tasks), default=1)
-        at_once = self._at_once or _at_once(self._device, files * largest_px)
-        workers = max(1, min(at_once, len(tasks)))
+        workers = max(1, min(_at_once(self._device, files * largest_px), len(tasks)))
         with contextlib.ExitStack() as stack:
             for _ in range(workers):
                 own = stack.enter_context(Surveyor(self._device)) if workers > 1 else None
