@@ -157,33 +157,43 @@ def test_our_kernels_in_fortran_end_as_the_fortran_program_does(
 
 WRAPPED = """
 import sys
-from clearice.stopping import ends_orderly
 from parity_bundle import load_implementation
 wrapper = load_implementation("fortran_kernels")
 wrapper.export_kernels = lambda folder: print(folder, flush=True)
-with ends_orderly():
-    sys.exit(wrapper.run(sys.argv[1], []))
+if sys.argv[2] == "starting":
+    begin = wrapper.subprocess.Popen
+    def interrupted(words):
+        program = begin(words)
+        wrapper.signal.raise_signal(wrapper.signal.SIGTERM)
+        return program
+    wrapper.subprocess.Popen = interrupted
+sys.exit(wrapper.main(sys.argv[1], []))
 """
 
 
-def test_our_kernels_in_fortran_leave_nothing_behind_when_they_are_ended(tmp_path):
+@pytest.mark.parametrize("when", ["running", "starting"])
+def test_our_kernels_in_fortran_leave_nothing_behind_when_they_are_ended(tmp_path, when):
     """As a timeout of the parity check ends a program."""
     program = tmp_path / "clearice_parity"
     program.write_text("#!/bin/sh\necho $$\nexec sleep 600\n")
     program.chmod(0o755)
     paths = [REPOSITORY / "workflow" / "scripts", REPOSITORY / "tests"]
     process = subprocess.Popen(
-        [sys.executable, "-c", WRAPPED, tmp_path],
+        [sys.executable, "-c", WRAPPED, tmp_path, when],
         stdout=subprocess.PIPE,
         text=True,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, paths))},
     )
-    folder, number = (process.stdout.readline().strip() for _ in range(2))
-    assert Path(folder).is_dir()
-    process.terminate()
+    folder = process.stdout.readline().strip()
+    if when == "running":
+        number = process.stdout.readline().strip()
+        assert Path(folder).is_dir()
+        process.terminate()
     assert process.wait(60) == 128 + 15
     assert not Path(folder).exists()
-    assert not Path("/proc", number).exists()
+    if when == "running":
+        assert not Path("/proc", number).exists()
+    process.stdout.read()  # ends, for no program holds the other end any more
 
 
 def test_our_kernels_in_fortran_say_that_there_is_no_program(tmp_path, monkeypatch, capsys):
